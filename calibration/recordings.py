@@ -1,0 +1,71 @@
+"""A take: the videos that several cameras made of the same scene at the same time."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from calibration.arrays import float_array, name_tuple
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The videos of one take by camera.
+
+    Attributes
+    ----------
+    name : str
+        The user's name for the take.
+    videos : mapping of str to Path
+        Video file, or folder of images, of each camera.
+    offsets : ndarray of shape (n_cameras,)
+        Seconds by which each camera is late; zero where cameras are synchronous.
+    """
+
+    name: str
+    videos: Mapping[str, Path]
+    offsets: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self):
+        name_tuple("name", [self.name])
+        cameras = name_tuple("videos", self.videos)
+        offsets = np.zeros(len(cameras)) if len(self.offsets) == 0 else self.offsets
+        offsets = float_array("offsets", offsets, (len(cameras),), finite=True)
+        object.__setattr__(self, "videos", {name: Path(path) for name, path in self.videos.items()})
+        object.__setattr__(self, "offsets", offsets)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in order."""
+        return tuple(self.videos)
+
+
+def match_camera(text: str, cameras: Iterable[str]) -> str | None:
+    """Find which of the known cameras a file or folder name speaks of.
+
+    The longest name that stands in the text between its start, its end and characters that
+    are neither letters nor digits; the last place wins where the same name stands twice.
+    Camera names are the user's own and may hold underscores, so the text is never split.
+
+    Returns
+    -------
+    str or None
+        The camera, or None where no known name stands in the text.
+
+    Examples
+    --------
+    >>> match_camera("trot_cam_10", ["cam_1", "cam_10"])
+    'cam_10'
+    >>> match_camera("laptop", ["top"]) is None
+    True
+    """
+    for name in sorted(cameras, key=len, reverse=True):
+        start = text.rfind(name)
+        while start >= 0:
+            before = text[start - 1 : start]
+            after = text[start + len(name) : start + len(name) + 1]
+            if not before.isalnum() and not after.isalnum():
+                return name
+            start = text.rfind(name, 0, start + len(name) - 1)
+    return None
