@@ -1,1 +1,43 @@
-"""The rig and what it records."""
+"""The rig and what it records: boards, lenses, cameras, videos.
+
+Conventions
+-----------
+Pixel (0, 0) is the centre of the top-left pixel; x right, y down, z forward. ``rvec`` and
+``tvec`` take the world into the camera, as in OpenCV: ``x_camera = R(rvec) x_world + tvec``;
+matrices are named so that equal names meet, ``camera_from_world``. Distortion coefficients
+are in OpenCV's order. Lengths are in the board's unit, which every file names. Angles are in
+radians. *Reprojection error* is a distance in pixels, *residual* is signed.
+
+The map, floor by floor; a module imports from its own floor or below.
+
+1. nouns: `arrays`, `errors`, `lenses`, `cameras`, `boards`, `recordings`, `results`
+2. verbs: `multiview`, `detection`, `intrinsics`, `extrinsics`, `bundle`, `verdict`, `solve`,
+   `synthetic`
+3. edges: `files`, `video`, `formats`, `anipose`, `figures`
+4. doors: `steps`
+"""
+
+from calibration.lazy import handed_on
+
+#: The module of every name that this package hands on.
+HOMES = {
+    "Board": "calibration.boards",
+    "BoardDetections": "calibration.boards",
+    "Camera": "calibration.cameras",
+    "CameraRig": "calibration.cameras",
+    "CharucoBoard": "calibration.boards",
+    "Checkerboard": "calibration.boards",
+    "Intrinsics": "calibration.cameras",
+    "Outcome": "calibration.results",
+    "Recording": "calibration.recordings",
+    "RigCalibration": "calibration.results",
+    "Verdict": "calibration.results",
+    "CalibrationError": "calibration.errors",
+    "DataError": "calibration.errors",
+    "DataWarning": "calibration.errors",
+    "calibrate": "calibration.solve",
+    "reprojection_errors": "calibration.multiview",
+    "triangulate_dlt": "calibration.multiview",
+}
+
+__getattr__, __dir__ = handed_on(__name__, HOMES)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 
 from calibration import lenses
@@ -152,6 +151,8 @@ class Camera:
     @cached_property
     def rotation(self) -> np.ndarray:
         """Rotation from world to camera, ndarray of shape (3, 3)."""
+        import cv2  # takes longer to import than the rest of this module
+
         return cv2.Rodrigues(self.rvec)[0]
 
     @cached_property

@@ -1,1 +1,32 @@
-"""The animal."""
+"""The animal: its skeleton, where each camera sees it, where it is in space.
+
+The map, floor by floor; a module imports from its own floor or below.
+
+1. nouns: `skeleton`, `keypoints`, `labels`
+2. verbs: `scoremaps`, `triangulation`, `metrics`, `synthetic`, `networks` (TensorFlow)
+3. edges: `project`, `formats`, `figures`, `overlays`, `viewer`
+4. doors: `steps` (the verbs people call), `cli`
+
+Axes run camera, frame, individual, keypoint, coordinate. NaN is the only missing value;
+likelihood lies beside the coordinates. Pixel (0, 0) is the centre of the top-left pixel.
+The conventions of cameras are at the head of `calibration`.
+"""
+
+from calibration.lazy import handed_on
+
+#: The module of every name that this package hands on.
+HOMES = {
+    "Skeleton": "pose3d.skeleton",
+    "Keypoints2D": "pose3d.keypoints",
+    "Keypoints3D": "pose3d.keypoints",
+    "Missing": "pose3d.keypoints",
+    "LabeledFrames": "pose3d.labels",
+    "Project": "pose3d.project",
+    "triangulate": "pose3d.triangulation",
+    "load_keypoints_2d": "pose3d.formats.keypoints",
+    "load_keypoints_3d": "pose3d.formats.keypoints",
+    "save_keypoints_2d": "pose3d.formats.keypoints",
+    "save_keypoints_3d": "pose3d.formats.keypoints",
+}
+
+__getattr__, __dir__ = handed_on(__name__, HOMES)

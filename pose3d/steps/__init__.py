@@ -1,1 +1,39 @@
-"""TODO."""
+"""The verbs people call: each reads files, calls a verb, writes one file, returns an `Outcome`.
+
+========================  ==============================================================
+projects                  create-project, add-recording, import-labels
+training                  create-training-dataset, train-network, evaluate-network,
+                          analyze-recording
+reconstruction            calibrate-rig (in a project too), triangulate-recording
+showing                   show-recording, create-labeled-video
+demo, doctor              a recording with a known answer; what is installed
+calibration.steps         draw-board, detect-boards, show-rig
+========================  ==============================================================
+
+The command line is generated from these functions: signature and docstring are its options
+and its help.
+"""
+
+from calibration.lazy import handed_on
+
+#: The module of every verb, in the order in which people need them.
+HOMES = {
+    "demo": "pose3d.steps.demo",
+    "draw_board": "calibration.steps.boards",
+    "detect_boards": "calibration.steps.boards",
+    "calibrate_rig": "pose3d.steps.reconstruction",
+    "show_rig": "calibration.steps.rigs",
+    "create_project": "pose3d.steps.projects",
+    "add_recording": "pose3d.steps.projects",
+    "import_labels": "pose3d.steps.projects",
+    "create_training_dataset": "pose3d.steps.training",
+    "train_network": "pose3d.steps.training",
+    "evaluate_network": "pose3d.steps.training",
+    "analyze_recording": "pose3d.steps.training",
+    "triangulate_recording": "pose3d.steps.reconstruction",
+    "show_recording": "pose3d.steps.showing",
+    "create_labeled_video": "pose3d.steps.showing",
+    "doctor": "pose3d.steps.doctor",
+}
+
+__getattr__, __dir__ = handed_on(__name__, HOMES)

@@ -1,0 +1,13 @@
+"""The verbs of the rig: draw-board, detect-boards, calibrate-rig, show-rig."""
+
+from calibration.lazy import handed_on
+
+#: The module of every verb.
+HOMES = {
+    "draw_board": "calibration.steps.boards",
+    "detect_boards": "calibration.steps.boards",
+    "calibrate_rig": "calibration.steps.rigs",
+    "show_rig": "calibration.steps.rigs",
+}
+
+__getattr__, __dir__ = handed_on(__name__, HOMES)

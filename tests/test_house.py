@@ -1,0 +1,156 @@
+"""The house stands: floors, light imports, names that people rely on."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import calibration
+import pose3d
+from pose3d import steps
+from pose3d.cli import parameter_help
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: The floor of every module; a package's floor holds for what lies in it.
+FLOORS = {
+    "calibration.arrays": 1,
+    "calibration.errors": 1,
+    "calibration.lazy": 1,
+    "calibration.lenses": 1,
+    "calibration.cameras": 1,
+    "calibration.boards": 1,
+    "calibration.recordings": 1,
+    "calibration.results": 1,
+    "calibration.multiview": 2,
+    "calibration.detection": 2,
+    "calibration.intrinsics": 2,
+    "calibration.extrinsics": 2,
+    "calibration.bundle": 2,
+    "calibration.verdict": 2,
+    "calibration.solve": 2,
+    "calibration.synthetic": 2,
+    "calibration.files": 3,
+    "calibration.video": 3,
+    "calibration.formats": 3,
+    "calibration.anipose": 3,
+    "calibration.figures": 3,
+    "calibration.steps": 4,
+    "pose3d.skeleton": 1,
+    "pose3d.keypoints": 1,
+    "pose3d.labels": 1,
+    "pose3d.scoremaps": 2,
+    "pose3d.metrics": 2,
+    "pose3d.triangulation": 2,
+    "pose3d.synthetic": 2,
+    "pose3d.networks": 2,
+    "pose3d.project": 3,
+    "pose3d.formats": 3,
+    "pose3d.figures": 3,
+    "pose3d.overlays": 3,
+    "pose3d.viewer": 3,
+    "pose3d.steps": 4,
+    "pose3d.cli": 4,
+}
+
+#: Packages that take long to import, and the only modules that may name them.
+HEAVY = {
+    "tensorflow": ("pose3d.networks",),
+    "keras": ("pose3d.networks",),
+    "aniposelib": ("calibration.anipose",),
+    "plotly": ("calibration.figures", "calibration.report", "pose3d.figures", "pose3d.viewer"),
+}
+
+
+def sources():
+    for package in ("calibration", "pose3d"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree):
+    """Every module a file imports, wherever in the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor(name):
+    while name:
+        if name in FLOORS:
+            return FLOORS[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def within(name, rooms):
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+SOURCES = dict(sources())
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if "." in name])
+def test_a_module_imports_from_its_own_floor_or_below(name):
+    assert floor(name) is not None, f"{name} has no floor: enter it in FLOORS"
+    for imported in imports(SOURCES[name]):
+        above = floor(imported)
+        if above is not None:
+            assert above <= floor(name), f"{name} imports {imported} from floor {above}"
+
+
+def test_the_rig_knows_nothing_of_the_animal():
+    for name, tree in SOURCES.items():
+        if name.startswith("calibration"):
+            assert not [m for m in imports(tree) if m.partition(".")[0] == "pose3d"], name
+
+
+@pytest.mark.parametrize("package", HEAVY)
+def test_heavy_packages_are_named_in_their_own_rooms_alone(package):
+    for name, tree in SOURCES.items():
+        if not within(name, HEAVY[package]):
+            assert not [m for m in imports(tree) if m.partition(".")[0] == package], name
+
+
+@pytest.mark.parametrize("word", ["pickle", "marshal", "shelve", "dill", "joblib"])
+def test_nothing_that_runs_code_from_data_is_imported(word):
+    for name, tree in SOURCES.items():
+        assert word not in {m.partition(".")[0] for m in imports(tree)}, name
+
+
+@pytest.mark.parametrize(
+    "statement", ["import pose3d, calibration", "from pose3d import cli; cli.app(['--help'])"]
+)
+def test_starting_up_loads_nothing_heavy(statement):
+    code = (
+        f"import sys\ntry:\n    {statement.replace('; ', chr(10) + '    ')}\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = ('tensorflow', 'keras', 'jax', 'numba', 'aniposelib', 'plotly', 'pandas',"
+        " 'scipy', 'cv2', 'av', 'h5py')\n"
+        "print('loaded:', [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize("package", [calibration, pose3d, steps], ids=lambda p: p.__name__)
+def test_every_name_that_is_handed_on_exists(package):
+    for name in package.HOMES:
+        assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("verb", steps.HOMES)
+def test_every_verb_is_documented_parameter_by_parameter(verb):
+    step = getattr(steps, verb)
+    documented = parameter_help(step)
+    for name in inspect.signature(step).parameters:
+        assert documented.get(name), f"{verb} does not say what {name} means"
+    assert step.__doc__.splitlines()[0].endswith(".")
