@@ -64,11 +64,18 @@ def command_from_step(step: Callable[..., Outcome]) -> Callable[..., None]:
     texts = parameter_help(step)
     hints = typing.get_type_hints(step)
     parameters = []
+    listed = []
     for name, parameter in inspect.signature(step).parameters.items():
         info = {"help": texts.get(name, "")}
         option = parameter.kind is parameter.KEYWORD_ONLY
         read = typer.Option(**info) if option else typer.Argument(**info)
-        annotation = typing.Annotated[_plain_type(hints[name]), read]
+        plain = _plain_type(hints[name])
+        if option and list in (
+            typing.get_origin(part) for part in (plain, *typing.get_args(plain))
+        ):
+            listed.append(name)
+            read.help = f"{read.help} Separated by commas."
+        annotation = typing.Annotated[plain, read]
         parameters.append(
             parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
         )
@@ -85,6 +92,8 @@ def command_from_step(step: Callable[..., Outcome]) -> Callable[..., None]:
     def command(*, as_json, **arguments):
         if as_json:
             os.environ["TQDM_DISABLE"] = "1"
+        for name in listed:
+            arguments[name] = _split(arguments[name])
         with _told_plainly():
             outcome = step(**arguments)
         _print_outcome(outcome, as_json)
@@ -96,6 +105,11 @@ def command_from_step(step: Callable[..., Outcome]) -> Callable[..., None]:
     del command.__wrapped__
     command.__doc__ = re.split(r"\n\w+\n-{3,}\n", inspect.cleandoc(step.__doc__ or ""))[0]
     return command
+
+
+def _split(values: list[str] | None) -> list[str] | None:
+    """Take a list given as one text with commas, as several options, or both."""
+    return values and [part.strip() for value in values for part in value.split(",")]
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from pose3d import cli
 
 def measure(
     recording: str,
-    cameras: list[str] | None = None,
     *,
+    cameras: list[str] | None = None,
     threshold: float = 0.5,
     fail: str | None = None,
     force: bool = False,
@@ -52,7 +52,7 @@ def measure(
     if fail in errors:
         raise errors[fail]
     rows = ({"camera": "a", "error": 0.12345678}, {"camera": "b", "error": float("nan")})
-    figures = {"threshold": threshold, "missing": float("nan")}
+    figures = {"threshold": threshold, "missing": float("nan"), "cameras": cameras}
     return Outcome(recording, "Measured.", rows, figures, "Not good." if fail == "verdict" else "")
 
 
@@ -84,8 +84,16 @@ def test_a_table_is_printed_for_people(run):
 
 def test_json_is_printed_for_programs(run):
     record = json.loads(run("trot", "--json", "--threshold", "0.7").output)
-    assert record["figures"] == {"threshold": 0.7, "missing": None}
+    assert record["figures"] == {"threshold": 0.7, "missing": None, "cameras": None}
     assert record["table"][1] == {"camera": "b", "error": None}
+
+
+@pytest.mark.parametrize(
+    "given", [["--cameras", "a,b"], ["--cameras", "a", "--cameras", "b"], ["--cameras", "a, b"]]
+)
+def test_lists_are_given_with_commas_or_one_by_one(run, given):
+    record = json.loads(run("trot", "--json", *given).output)
+    assert record["figures"]["cameras"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
