@@ -151,7 +151,7 @@ def undistort(bent: np.ndarray, dist: np.ndarray, model: str) -> np.ndarray:
             length = np.linalg.norm(step, axis=-1, keepdims=True)
             step = np.where(length > limit, step * (limit / length), step)
         points = points - step
-        if not np.nanmax(np.abs(step), initial=0.0) > 1e-15:
+        if not np.nanmax(np.abs(step), initial=0.0) > 1e-8:
             break
     with np.errstate(invalid="ignore"):
         miss = np.linalg.norm(distort(points, dist, model) - bent, axis=-1)
@@ -168,7 +168,7 @@ def _undistort_fisheye(bent, dist):
             value, slope = _theta_polynomial(theta, dist)
             step = np.clip((value - r) / slope, -0.5, 0.5)
             theta = theta - step
-            if not np.nanmax(np.abs(step), initial=0.0) > 1e-15:
+            if not np.nanmax(np.abs(step), initial=0.0) > 1e-8:
                 break
         value, slope = _theta_polynomial(theta, dist)
         good = (np.abs(value - r) < 1e-9) & (slope > 0) & (theta < np.pi / 2)
