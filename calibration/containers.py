@@ -150,8 +150,8 @@ class PacketIndex:
         Stamps of the frames from which decoding can start, sorted.
     seconds : ndarray of shape (n_frames,)
         Time of each frame since the first.
-    claimed : int or None
-        How many frames the file says it has, those hidden by its edit list taken off.
+    shortfall : str
+        How much less the file holds than it claims, in words; empty where it keeps its word.
     seekable : bool
         Whether a decoded frame's stamp tells its number: every packet has its own stamp.
     """
@@ -159,8 +159,60 @@ class PacketIndex:
     stamps: np.ndarray
     keys: np.ndarray
     seconds: np.ndarray
-    claimed: int | None
+    shortfall: str
     seekable: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """How much a file says it holds.
+
+    Attributes
+    ----------
+    n_frames : int or None
+        Frames, those hidden by its edit list included; None where it does not say.
+    seconds : float or None
+        Seconds; None where it does not say, or where they may be those of its sound.
+    rate : float
+        Frames per second; NaN where it does not say.
+    """
+
+    n_frames: int | None
+    seconds: float | None
+    rate: float
+
+    @classmethod
+    def of(cls, container, stream) -> "Claim":
+        """Read the claim of an opened file."""
+        seconds = None
+        if stream.duration is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration is not None and len(container.streams) == 1:
+            seconds = container.duration / av.time_base
+        rate = stream.average_rate or stream.guessed_rate
+        n_frames = stream.frames
+        if n_frames and container.format.name.startswith("mov"):
+            # samples that an edit list makes unreachable are counted in the header alone
+            n_frames = min(n_frames, len(stream.index_entries))
+        return cls(n_frames or None, seconds, float(rate) if rate else float("nan"))
+
+    def shortfall(self, n_frames: int, n_hidden: int, seconds: float) -> str:
+        """Say how much less was found, in words; empty where the claim holds.
+
+        Parameters
+        ----------
+        n_frames, n_hidden : int
+            Frames found, and those of them that the edit list hides.
+        seconds : float
+            Time of the last frame found.
+        """
+        if self.n_frames is not None:
+            claimed = self.n_frames - n_hidden
+            return f"claims {claimed} frames but holds {n_frames}" if n_frames < claimed else ""
+        # where only a duration is stored, the last frame may be shown a little longer
+        if self.seconds is not None and self.seconds - seconds > 0.5 + 2 / self.rate:
+            return f"claims {self.seconds:.2f} s but ends at {seconds:.2f} s ({n_frames} frames)"
+        return ""
 
 
 def stamps_are_exact(container, stream) -> bool:
@@ -172,6 +224,15 @@ def stamps_are_exact(container, stream) -> bool:
     return container.format.name != "avi" or stream.codec_context.codec.intra_only
 
 
+def check_rate(path: Path, rate: float) -> None:
+    """Refuse a file from which no time can be had."""
+    if not rate > 0:
+        raise DataError(
+            f"{path} has neither time stamps nor a frame rate. "
+            "Convert it to mp4 with the rate at which it was recorded."
+        )
+
+
 def packet_index(path: Path) -> PacketIndex:
     """Return the packet index of a video file; kept for files that do not change."""
     check_local_file(path)
@@ -181,13 +242,12 @@ def packet_index(path: Path) -> PacketIndex:
 
 @lru_cache(maxsize=64)
 def _packet_index(path, size, mtime_ns):
-    stamps, keys = [], []
+    stamps, keys, cut = [], [], []
     n_discarded = n_unstamped = 0
     with opened(path) as (container, stream):
         exact = stamps_are_exact(container, stream)
-        claimed = stream.frames or None
+        claim = Claim.of(container, stream)
         time_base = float(stream.time_base)
-        rate = stream.average_rate or stream.guessed_rate
         for packet in demuxed(container, stream):
             if not packet.size:
                 continue
@@ -198,26 +258,25 @@ def _packet_index(path, size, mtime_ns):
                 n_discarded += 1
             elif stamp is None:
                 n_unstamped += 1
+            elif packet.is_corrupt:
+                cut.append(stamp)
             else:
-                stamps.append(stamp)
+                stamps.extend([*cut, stamp])  # what is cut counts, but not at the file's end
+                cut.clear()
     n_frames = len(stamps) + n_unstamped
     stamps = np.sort(np.array(stamps, dtype=np.int64))
     seekable = exact and not n_unstamped and bool(np.all(np.diff(stamps) > 0))
     if seekable:
         seconds = (stamps - stamps[:1]) * time_base
-    elif rate:
-        seconds = np.arange(n_frames) / float(rate)
     else:
-        raise DataError(
-            f"{path} has neither time stamps nor a frame rate. "
-            "Convert it to mp4 with the rate at which it was recorded."
-        )
+        check_rate(path, claim.rate)
+        seconds = np.arange(n_frames) / claim.rate
     for array in (stamps, seconds):
         array.flags.writeable = False
     return PacketIndex(
         stamps,
         np.sort(np.array(keys, dtype=np.int64)),
         seconds,
-        None if claimed is None else claimed - n_discarded,
+        claim.shortfall(n_frames, n_discarded, seconds[-1] if n_frames else 0.0),
         seekable,
     )

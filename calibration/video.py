@@ -10,28 +10,18 @@ frame number = position, `FOLDER_FPS` frames per second since pictures carry no 
 One reader belongs to one thread; readers in several threads run side by side.
 """
 
-import heapq
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 
-from calibration.containers import (
-    PacketIndex,
-    check_local_file,
-    demuxed,
-    opened,
-    packet_index,
-    stamps_are_exact,
-)
+from calibration.containers import Claim, check_local_file, opened, packet_index
+from calibration.decoding import Decoder, Frame, read_all, read_by_counting, read_by_seeking
 from calibration.errors import DataError, DataWarning
-from calibration.files import atomic_path
 from calibration.images import check_pixels, image_files, read_image, write_image
+from calibration.video_writing import VideoWriter
 
 __all__ = [
     "FOLDER_FPS",
@@ -50,14 +40,6 @@ __all__ = [
 
 #: Frames per second of a folder of pictures, which has no times of its own.
 FOLDER_FPS = 30.0
-
-#: Seeking flushes the decoder; below this many frames decoding on is as quick.
-SEEK_GAIN = 8
-
-#: Formats whose plane 0 is 8-bit brightness.
-_LUMA_PLANES = ("gray", "yuv4", "yuvj4", "yuva4", "nv12", "nv21", "nv16")
-
-_LIMITED_TO_FULL = np.clip(np.round((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -85,143 +67,6 @@ class VideoInfo:
     duration: float | None
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One frame.
-
-    Attributes
-    ----------
-    index : int
-        Its number in the video, from 0.
-    time : float
-        Seconds since the first frame.
-    image : ndarray of uint8 of shape (height, width, 3) or (height, width)
-        RGB, or luma.
-    """
-
-    index: int
-    time: float
-    image: np.ndarray
-
-
-def _luma(frame):
-    """Brightness of a frame, 0 to 255: plane 0 where that is what it holds."""
-    name = frame.format.name
-    if not name.startswith(_LUMA_PLANES) or frame.format.components[0].bits != 8:
-        return frame.to_ndarray(format="gray")
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    image = rows[: frame.height, : frame.width]
-    full = name.startswith(("gray", "yuvj")) or frame.color_range == 2
-    return image.copy() if full else cv2.LUT(image, _LIMITED_TO_FULL)
-
-
-def _image(frame, pixels):
-    """Turn a decoded frame into an upright array."""
-    image = _luma(frame) if pixels == "luma" else frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-
-class _Decoder:
-    """Decodes a stream, numbers what comes out, and counts what is wrong with it.
-
-    The number of a frame is the rank of its stamp among the packets fed so far: whatever is
-    shown before it has been fed before it comes out, so no scan of the file is needed.
-    """
-
-    def __init__(self, path, container, stream):
-        self.path = path
-        self.container = container
-        self.stream = stream
-        self.exact = stamps_are_exact(container, stream)
-        self.claimed = stream.frames or None
-        self.rate = stream.average_rate or stream.guessed_rate
-        self.n_read = 0
-        self.n_discarded = 0
-        self.n_errors = 0
-        self.damaged = []
-        self.size = None
-
-    def frames(self) -> Iterator[av.VideoFrame]:
-        """Give the decoded frames from where the container stands."""
-        for packet in demuxed(self.container, self.stream):
-            self.feed(packet)
-            try:
-                decoded = packet.decode()
-            except (av.InvalidDataError, EOFError):
-                self.n_errors += 1
-                continue
-            for frame in decoded:
-                size = (frame.width, frame.height)
-                if size != (self.size or size):
-                    raise DataError(
-                        f"{self.path} changes from {self.size[0]} x {self.size[1]} to "
-                        f"{size[0]} x {size[1]} pixels after {self.n_read} frames. "
-                        "Split it there or convert it to one size."
-                    )
-                self.size = size
-                self.n_read += 1
-                yield frame
-
-    def feed(self, packet):
-        """Look at a packet before it is decoded."""
-
-    def numbered(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
-        """Give number, time and frame from the start of the file, without an index."""
-        pending: list[int] = []
-        self.feed = lambda packet: self._note(packet, pending)
-        index, first = -1, None
-        for frame in self.frames():
-            index += 1
-            if self.exact and frame.pts is not None and pending:
-                first = pending[0] if first is None else first
-                while pending and pending[0] < frame.pts:  # these did not decode
-                    heapq.heappop(pending)
-                    index += 1
-                if pending and pending[0] == frame.pts:
-                    heapq.heappop(pending)
-                time = float((frame.pts - first) * self.stream.time_base)
-            elif self.rate:
-                time = float(index / self.rate)
-            else:
-                raise DataError(
-                    f"{self.path} has neither time stamps nor a frame rate. "
-                    "Convert it to mp4 with the rate at which it was recorded."
-                )
-            if frame.is_corrupt:
-                self.damaged.append(index)
-            yield index, time, frame
-
-    def _note(self, packet, pending):
-        """Remember the stamp of a packet that will be shown."""
-        if packet.size and packet.is_discard:
-            self.n_discarded += 1
-        elif packet.size and packet.pts is not None:
-            heapq.heappush(pending, packet.pts)
-
-    def warn(self, complete):
-        """Say what was wrong; a short file only after it was read to its end."""
-        faults = []
-        claimed = None if self.claimed is None else self.claimed - self.n_discarded
-        if complete and claimed is not None and self.n_read < claimed:
-            faults.append(
-                f"claims {claimed} frames but {self.n_read} could be read; the rest is missing"
-            )
-        if self.n_errors:
-            faults.append(f"holds {self.n_errors} packets that do not decode")
-        if self.damaged:
-            some = ", ".join(str(index) for index in self.damaged[:5])
-            more = ", ..." if len(self.damaged) > 5 else ""
-            faults.append(f"has {len(self.damaged)} damaged frames ({some}{more})")
-        if faults:
-            warnings.warn(
-                f"{self.path} {' and '.join(faults)}. Copy it again from its source if you can.",
-                DataWarning,
-                stacklevel=4,
-            )
-
-
 def probe_video(path: str | Path) -> VideoInfo:
     """Read what a video says about itself, and its first frame.
 
@@ -245,24 +90,19 @@ def probe_video(path: str | Path) -> VideoInfo:
         height, width = read_image(files[0], pixels="luma").shape
         return VideoInfo(path, (width, height), FOLDER_FPS, len(files), len(files) / FOLDER_FPS)
     with opened(path) as (container, stream):
-        frame = next(_Decoder(path, container, stream).frames(), None)
+        frame = next(Decoder(path, container, stream).frames(), None)
         if frame is None:
             raise DataError(
                 f"{path}: no frame of it can be decoded. Copy it again from its source."
             )
         size = (frame.width, frame.height)
-        rate = stream.average_rate or stream.guessed_rate
-        duration = None
-        if stream.duration is not None:
-            duration = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            duration = container.duration / av.time_base
+        claim = Claim.of(container, stream)
         return VideoInfo(
             path,
             size[::-1] if round(frame.rotation / 90) % 2 else size,
-            float(rate) if rate else float("nan"),
-            stream.frames or None,
-            duration,
+            claim.rate,
+            claim.n_frames,
+            claim.seconds,
         )
 
 
@@ -275,15 +115,13 @@ def count_frames(path: str | Path) -> int:
     if path.is_dir():
         return len(_folder_files(path))
     index = packet_index(path)
-    n_frames = len(index.seconds)
-    if index.claimed is not None and n_frames < index.claimed:
+    if index.shortfall:
         warnings.warn(
-            f"{path} claims {index.claimed} frames but holds {n_frames}. "
-            "Copy it again from its source if you can.",
+            f"{path} {index.shortfall}. Copy it again from its source if you can.",
             DataWarning,
             stacklevel=2,
         )
-    return n_frames
+    return len(index.seconds)
 
 
 def frame_times(path: str | Path) -> np.ndarray:
@@ -436,11 +274,11 @@ def _read_video(path, wanted, pixels):
     """Read all frames of a file, or the wanted ones, and check that it stayed the same file."""
     before = path.stat()
     if wanted is None:
-        yield from _read_all(path, pixels)
+        yield from read_all(path, pixels)
     else:
         missing = []
         index = packet_index(path)
-        read = _read_by_seeking if index.seekable else _read_by_counting
+        read = read_by_seeking if index.seekable else read_by_counting
         yield from read(path, wanted, pixels, index, missing)
         _warn_missing(path, missing, len(index.seconds))
     after = path.stat()
@@ -449,165 +287,3 @@ def _read_video(path, wanted, pixels):
             f"{path} changed while it was read ({before.st_size} bytes at the start, "
             f"{after.st_size} at the end). Wait until it is recorded or copied, then start again."
         )
-
-
-def _read_all(path, pixels):
-    """Read a file from its start to its end."""
-    with opened(path) as (container, stream):
-        decoder = _Decoder(path, container, stream)
-        for index, time, frame in decoder.numbered():
-            yield Frame(index, time, _image(frame, pixels))
-        decoder.warn(complete=True)
-
-
-def _read_by_counting(path, wanted, pixels, index, missing):
-    """Read chosen frames of a file whose stamps say nothing: decode from the start."""
-    waiting = iter(wanted)
-    target = next(waiting, None)
-    with opened(path) as (container, stream):
-        decoder = _Decoder(path, container, stream)
-        for number, _, frame in decoder.numbered():
-            while target is not None and target < number:
-                missing.append(target)
-                target = next(waiting, None)
-            if target is None:
-                break
-            if target == number:
-                yield Frame(number, float(index.seconds[number]), _image(frame, pixels))
-                target = next(waiting, None)
-                if target is None:
-                    break
-    missing.extend([] if target is None else [target, *waiting])
-
-
-def _read_by_seeking(path, wanted, pixels, index: PacketIndex, missing):
-    """Read chosen frames, jumping to the last key frame before each where that is quicker."""
-    key_numbers = np.searchsorted(index.stamps, index.keys)
-    with opened(path) as (container, stream):
-        decoder = _Decoder(path, container, stream)
-        flow, number, frame = decoder.frames(), -1, None
-
-        def advance(target):
-            """Decode up to the target; tell its number, or that of the first frame after it."""
-            nonlocal number, frame
-            while number < target:
-                frame = next(flow, None)
-                if frame is None:
-                    number = len(index.stamps)
-                    return
-                if frame.pts is None or frame.pts < index.stamps[0]:
-                    continue  # shown before the edit list starts
-                number = int(np.searchsorted(index.stamps, frame.pts))
-
-        def seek(key):
-            """Jump to a key frame."""
-            nonlocal flow, number, frame
-            container.seek(int(index.keys[key]), stream=stream)
-            flow, number, frame = decoder.frames(), -1, None
-
-        for target in wanted:
-            if target >= len(index.stamps):
-                missing.append(target)
-                continue
-            key = int(np.searchsorted(index.keys, index.stamps[target], side="right")) - 1
-            jumps = key >= 0 and key_numbers[key] > max(number, 0) + SEEK_GAIN
-            if jumps:
-                seek(key)
-            advance(target)
-            # a seek that lands late starts again from earlier key frames, last from the first
-            while jumps and number > target and key > 0:
-                key = key - 1 if key % 8 else 0
-                seek(key)
-                advance(target)
-            if number == target and frame is not None and frame.pts == index.stamps[target]:
-                image = _image(frame, pixels)
-                if frame.is_corrupt:
-                    decoder.damaged.append(int(target))
-                yield Frame(int(target), float(index.seconds[target]), image)
-            else:
-                missing.append(target)
-        decoder.warn(complete=False)
-
-
-class VideoWriter:
-    """Writes H.264 in mp4 that browsers play and jump in, whole or not at all.
-
-    Use it in a ``with`` block; if the block raises, no file is left.
-
-    Parameters
-    ----------
-    path : path
-        The .mp4 to make.
-    fps : float or Fraction
-        Frames per second.
-    crf : int
-        Quality from 0 (lossless) to 51; 18 looks like the original, 23 is half the size.
-
-    Examples
-    --------
-    ``with VideoWriter("out.mp4", 30) as video: video.write(image)``
-    """
-
-    def __init__(self, path: str | Path, fps: float | Fraction, *, crf: int = 23):
-        self.path = Path(path)
-        self.fps = Fraction(fps).limit_denominator(100_000)
-        if self.path.suffix.lower() != ".mp4":
-            raise ValueError(f"{path} ends in {self.path.suffix!r}; videos are written as .mp4.")
-        if self.fps <= 0:
-            raise ValueError(f"fps is {fps}; expected a number above 0.")
-        self.crf = int(crf)
-        self._shape = None
-        self._stream = None
-
-    def __enter__(self) -> "VideoWriter":
-        self._saving = atomic_path(self.path)
-        self._container = av.open(
-            str(self._saving.__enter__().absolute()),
-            "w",
-            format="mp4",
-            options={"movflags": "+faststart"},
-        )
-        return self
-
-    def write(self, image: np.ndarray) -> None:
-        """Add a frame, ndarray of uint8 of shape (height, width, 3) RGB or (height, width)."""
-        image = np.asarray(image)
-        if image.ndim == 2:
-            image = np.repeat(image[..., np.newaxis], 3, axis=2)
-        if image.dtype != np.uint8 or image.shape != (self._shape or (*image.shape[:2], 3)):
-            raise ValueError(
-                f"The frame has shape {image.shape} and type {image.dtype}; expected "
-                f"{self._shape or '(height, width, 3)'} of uint8."
-            )
-        if self._stream is None:
-            self._start(image.shape)
-        height, width = image.shape[:2]
-        if height % 2 or width % 2:  # 4:2:0 colour needs even sides: repeat the last line
-            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        self._container.mux(self._stream.encode(frame))
-
-    def _start(self, shape):
-        """Open the encoder for frames of a shape."""
-        self._shape = shape
-        stream = self._container.add_stream(
-            "libx264", rate=self.fps, options={"crf": str(self.crf), "preset": "veryfast"}
-        )
-        stream.height, stream.width = (side + side % 2 for side in shape[:2])
-        stream.pix_fmt = "yuv420p"
-        # a key frame every half second: viewers jump at once
-        stream.codec_context.gop_size = int(min(max(self.fps / 2, 15), 30))
-        self._stream = stream
-
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if kind is None and self._stream is None:
-                raise DataError(f"{self.path}: no frame was written, so there is no video.")
-            if kind is None:
-                self._container.mux(self._stream.encode(None))
-        except BaseException as failure:
-            self._container.close()
-            self._saving.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._container.close()
-        self._saving.__exit__(kind, error, trace)
