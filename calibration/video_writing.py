@@ -26,20 +26,32 @@ class VideoWriter:
         Frames per second.
     crf : int
         Quality from 0 (lossless) to 51; 18 looks like the original, 23 is half the size.
+    max_bit_rate : float, optional
+        Bits per second beyond which quality gives way, averaged over two seconds.
 
     Examples
     --------
     ``with VideoWriter("out.mp4", 30) as video: video.write(image)``
     """
 
-    def __init__(self, path: str | Path, fps: float | Fraction, *, crf: int = 23):
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float | Fraction,
+        *,
+        crf: int = 23,
+        max_bit_rate: float | None = None,
+    ):
         self.path = Path(path)
         self.fps = Fraction(fps).limit_denominator(100_000)
         if self.path.suffix.lower() != ".mp4":
             raise ValueError(f"{path} ends in {self.path.suffix!r}; videos are written as .mp4.")
         if self.fps <= 0:
             raise ValueError(f"fps is {fps}; expected a number above 0.")
-        self.crf = int(crf)
+        self._options = {"crf": str(int(crf)), "preset": "veryfast"}
+        if max_bit_rate is not None:
+            rate, reserve = round(max_bit_rate), round(2 * max_bit_rate)
+            self._options |= {"maxrate": str(rate), "bufsize": str(reserve)}
         self._shape = None
         self._stream = None
 
@@ -74,9 +86,7 @@ class VideoWriter:
     def _start(self, shape):
         """Open the encoder for frames of a shape."""
         self._shape = shape
-        stream = self._container.add_stream(
-            "libx264", rate=self.fps, options={"crf": str(self.crf), "preset": "veryfast"}
-        )
+        stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
         stream.height, stream.width = (side + side % 2 for side in shape[:2])
         stream.pix_fmt = "yuv420p"
         # the conversion is BT.601; untagged, players guess BT.709 for large pictures
