@@ -2,27 +2,33 @@
 
 import difflib
 import os
+import re
 import unicodedata
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from calibration.boards import Board
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.recordings import Recording, match_camera
+from pose3d.formats import deeplabcut
 from pose3d.formats.config import line_of, read_config
 from pose3d.formats.config_fields import check_fields
+from pose3d.formats.config_videos import (
+    ONLY_CAMERA,
+    deeplabcut_recordings,
+    named_recordings,
+    resolve,
+)
+from pose3d.labels import LabeledFrames
 from pose3d.skeleton import Skeleton
-
-#: What video files are called.
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
 #: The individual of a project that does not name any.
 ONLY_INDIVIDUAL = "animal"
-
-#: The camera of a project that does not name any, such as DeepLabCut's own.
-ONLY_CAMERA = "camera"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,10 @@ class Project:
     plain_deeplabcut : bool
         Whether it is a project of DeepLabCut's own, without our section: one camera, and
         ``labeled-data/<recording>`` folders.
+    multianimal : bool
+        Whether labels name the animal that each point belongs to.
+    unique : tuple of str
+        Keypoints that only the individual "single" has, whatever the number of animals.
     settings : mapping of str
         All keys of config.yaml as they are written: text, lists and mappings.
     """
@@ -73,6 +83,8 @@ class Project:
     board: Board | None = None
     calibration_videos: Path | None = None
     plain_deeplabcut: bool = False
+    multianimal: bool = False
+    unique: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -94,7 +106,7 @@ class Project:
             line, the field and what is legal.
         """
         path = Path(path)
-        config_path = path / "config.yaml" if path.is_dir() else path
+        config_path = path if path.name == "config.yaml" else path / "config.yaml"
         config = read_config(config_path)
         fields = check_fields(config, config_path)
         folder = config_path.resolve().parent
@@ -111,32 +123,23 @@ class Project:
                     f"{config_path}, line {line}: {'.'.join(location)}: {error}"
                 ) from None
 
-        multi = fields.bodyparts == "MULTI!" or fields.multianimalproject
-        if multi:
-            keypoints = tuple(fields.multianimalbodyparts) + tuple(fields.uniquebodyparts)
-            individuals = tuple(fields.individuals)
-            if fields.uniquebodyparts and "single" not in individuals:
-                individuals += ("single",)
-        else:
-            keypoints, individuals = tuple(fields.bodyparts), tuple(fields.individuals)
+        keypoints, individuals = fields.keypoints, fields.animals
         edges = [tuple(pair) for pair in fields.skeleton]
         if ours is None:
             # DeepLabCut fills in a skeleton of "bodypart1" and "objectA" that many leave there
             edges = [pair for pair in edges if set(pair) <= set(keypoints)]
-        attempt(lambda: Skeleton(keypoints), "multianimalbodyparts" if multi else "bodyparts")
+        attempt(
+            lambda: Skeleton(keypoints), "multianimalbodyparts" if fields.grouped else "bodyparts"
+        )
         attempt(lambda: Skeleton(keypoints, edges), "skeleton")
         symmetric = ours.symmetric if ours else ()
         skeleton = attempt(lambda: Skeleton(keypoints, edges, symmetric), "pose3d", "symmetric")
         if ours is None:
             cameras: tuple[str, ...] = (ONLY_CAMERA,)
-            recordings = _deeplabcut_recordings(folder, fields.video_sets)
+            recordings = deeplabcut_recordings(folder, fields.video_sets)
         else:
             cameras = tuple(ours.cameras)
-            _check_cameras(config, config_path, ours)
-            recordings = {
-                name: _recording(config, config_path, folder, name, ours)
-                for name in ours.recordings
-            }
+            recordings = named_recordings(config, config_path, folder, ours)
         return cls(
             path=folder,
             task=fields.Task,
@@ -149,10 +152,12 @@ class Project:
             train_fraction=fields.TrainingFraction[0] if fields.TrainingFraction else 0.95,
             units=ours.units if ours else "mm",
             board=attempt(ours.board.board, "pose3d", "board") if ours and ours.board else None,
-            calibration_videos=_resolve(folder, ours.calibration_videos, config_path)
+            calibration_videos=resolve(folder, ours.calibration_videos, config_path)
             if ours and ours.calibration_videos
             else None,
             plain_deeplabcut=ours is None,
+            multianimal=fields.multianimalproject or len(individuals) > 1,
+            unique=tuple(fields.uniquebodyparts) if fields.grouped else (),
             settings=config,
         )
 
@@ -234,72 +239,162 @@ class Project:
         return self.path / "networks" / name
 
 
-def _check_cameras(config, path, ours):
-    """Refuse recordings and offsets of cameras that the project does not have."""
-    for key, entries in (("recordings", ours.recordings), ("offsets", ours.offsets)):
-        for recording, cameras in entries.items():
-            if recording not in ours.recordings:
-                line = line_of(config, ("pose3d", key, recording))
-                raise DataError(
-                    f"{path}, line {line}: pose3d.offsets names {recording!r}, which is no "
-                    f"recording; they are {', '.join(ours.recordings) or 'none'}."
-                )
-            for camera in cameras:
-                if camera not in ours.cameras:
-                    line = line_of(config, ("pose3d", key, recording, camera))
-                    raise DataError(
-                        f"{path}, line {line}: pose3d.{key}.{recording} names {camera!r}, which is "
-                        f"no camera; they are {', '.join(ours.cameras)}."
-                    )
+def load_labels(project: Project) -> LabeledFrames:
+    """Load the labels of all folders of a project.
 
+    Images that nobody labelled, images that are not there, keypoints that the project does not
+    have and folders of no camera are left out; all but the first with a `DataWarning`.
 
-def _recording(config, path, folder, name, ours):
-    """Make a recording from its part of the config."""
-    videos = ours.recordings[name]
-    offsets = ours.offsets.get(name, {})
-    cameras = [camera for camera in ours.cameras if camera in videos]
-    resolved = {}
-    for camera in cameras:
-        line = line_of(config, ("pose3d", "recordings", name, camera))
-        resolved[camera] = _resolve(folder, videos[camera], f"{path}, line {line}", name)
-    return Recording(name, resolved, [offsets.get(camera, 0.0) for camera in cameras])
+    Parameters
+    ----------
+    project : Project
+        The project.
 
+    Returns
+    -------
+    LabeledFrames
+        The labels, with the project's individuals and keypoints, folder by folder; a frame is -1
+        where the name of the image holds no number.
 
-def _resolve(folder, text, place, recording=""):
-    """Find a file that a config names: below the project, or anywhere by its whole path.
-
-    A whole path that leads nowhere, as after a move to another computer, is sought by its name
-    among the project's own videos.
+    Raises
+    ------
+    DataError
+        If a file of labels cannot be read or labels what cannot be.
     """
-    windows, posix = PureWindowsPath(text), PurePosixPath(text)
-    if posix.is_absolute() or windows.drive or windows.root:
-        known = Path(text)
-        if known.exists():
-            return known
-        name = windows.name
-        for inside in (folder / "videos" / recording / name, folder / "videos" / name):
-            if name and inside.exists():
-                return inside
-        return known
-    if ".." in windows.parts:
-        raise DataError(
-            f"{place}: {text!r} leads out of the project. Move the file below the project, or "
-            "give its whole path."
-        )
-    return folder.joinpath(*windows.parts)
-
-
-def _deeplabcut_recordings(folder, video_sets):
-    """One recording for each video of a project of DeepLabCut's own, listed or lying there."""
-    listed = [text for text in video_sets if PureWindowsPath(text).suffix.lower() in VIDEO_SUFFIXES]
-    videos = [_resolve(folder, text, folder / "config.yaml") for text in listed]
-    if (folder / "videos").is_dir():
-        videos += [
-            path
-            for path in sorted((folder / "videos").iterdir())
-            if path.suffix.lower() in VIDEO_SUFFIXES and "_labeled" not in path.stem
+    parts: list[tuple[np.ndarray, list[str], tuple[str, str]]] = []
+    root = project.path / "labeled-data"
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        table = deeplabcut.load_label_folder(folder, project.scorer) if folder.is_dir() else None
+        if table is None:
+            continue
+        owner = project.whose_folder(folder.name)
+        if owner is None:
+            _warn(
+                f"{folder} belongs to no camera of the project ({', '.join(project.cameras)}); "
+                "its labels are not used. Rename it to <recording>_<camera>."
+            )
+            continue
+        xy = _arranged(project, table, folder)
+        names = _image_names(table, folder)
+        there = {entry.name for entry in folder.iterdir()}
+        absent = [name for name in names if name not in there]
+        if absent:
+            shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+            _warn(f"{folder} lacks {len(absent)} labelled images, which are not used: {shown}")
+        kept = [
+            i for i, name in enumerate(names) if name in there and np.isfinite(xy[i, ..., 0]).any()
         ]
-    recordings = {}
-    for video in videos:
-        recordings.setdefault(video.stem, Recording(video.stem, {ONLY_CAMERA: video}))
-    return recordings
+        parts.append((xy[kept], [f"labeled-data/{folder.name}/{names[i]}" for i in kept], owner))
+    shape = (0, len(project.individuals), len(project.skeleton.keypoints), 2)
+    images = [image for _, part, _ in parts for image in part]
+    owners = [owner for _, part, owner in parts for _ in part]
+    return LabeledFrames(
+        xy=np.concatenate([np.zeros(shape)] + [xy for xy, _, _ in parts]),
+        images=images,
+        recordings=[recording for recording, _ in owners],
+        cameras=[camera for _, camera in owners],
+        frames=[_frame_number(image) for image in images],
+        individuals=project.individuals,
+        keypoints=project.skeleton.keypoints,
+    )
+
+
+def save_labels(project: Project, labels: LabeledFrames) -> list[Path]:
+    """Save labels into the folders of their images, as .h5 and .csv.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    labels : LabeledFrames
+        All labels of every folder that is named: those that were there before are replaced.
+
+    Returns
+    -------
+    list of Path
+        The .h5 files.
+    """
+    for what, names, wanted in (
+        ("keypoints", labels.keypoints, project.skeleton.keypoints),
+        ("individuals", labels.individuals, project.individuals),
+    ):
+        if names != wanted:
+            raise ValueError(f"{what} are {names}; the project has {wanted}.")
+    folders: dict[str, list[int]] = {}
+    for i, image in enumerate(labels.images):
+        deeplabcut.image_path([image], "images")
+        folders.setdefault(image.rpartition("/")[0], []).append(i)
+    written = []
+    for folder, indices in folders.items():
+        table = deeplabcut.LabelTable(
+            labels.xy[indices],
+            tuple(labels.images[i] for i in indices),
+            labels.individuals if project.multianimal else (),
+            labels.keypoints,
+            project.scorer,
+        )
+        path = deeplabcut.save_labels(project.path / folder, table, unique=project.unique)
+        written.append(path)
+    return written
+
+
+def _arranged(project, table, folder):
+    """Put a table's labels into the order of the project's names."""
+    keypoints = project.skeleton.keypoints
+    strange = [name for name in table.keypoints if name not in keypoints]
+    lacking = [name for name in keypoints if name not in table.keypoints]
+    if len(lacking) == len(keypoints):
+        raise DataError(
+            f"{folder} labels {', '.join(table.keypoints)}; the project has "
+            f"{', '.join(keypoints)}. Not one name agrees."
+        )
+    if strange or lacking:
+        _warn(
+            f"{folder} labels other keypoints than the project: "
+            f"left out {', '.join(strange) or 'none'}; missing {', '.join(lacking) or 'none'}."
+        )
+    animals: tuple[str, ...] = table.individuals
+    if len(animals) <= 1 and len(project.individuals) == 1:
+        animals = project.individuals
+    unknown = [name for name in animals if name not in project.individuals]
+    if not animals or len(unknown) == len(animals):
+        raise DataError(
+            f"{folder} labels the animals {', '.join(animals) or 'without naming them'}; the "
+            f"project has {', '.join(project.individuals)}. Name them in config.yaml."
+        )
+    if unknown:
+        _warn(f"{folder} labels animals that the project does not have: {', '.join(unknown)}")
+    xy = np.full((len(table.images), len(project.individuals), len(keypoints), 2), np.nan)
+    for i, animal in enumerate(animals):
+        for k, keypoint in enumerate(table.keypoints):
+            if animal not in unknown and keypoint not in strange:
+                xy[:, project.individuals.index(animal), keypoints.index(keypoint)] = table.xy[
+                    :, i, k
+                ]
+    return xy
+
+
+def _image_names(table, folder):
+    """Names of the images in their folder, whatever folder the table says they lie in."""
+    names = [image.rpartition("/")[2] for image in table.images]
+    named = {image.split("/")[-2] for image in table.images if "/" in image}
+    if named - {folder.name, "labeled-data"}:
+        _warn(
+            f"The labels in {folder} speak of images in {', '.join(sorted(named))}; the images "
+            "of that name in the folder itself are used."
+        )
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{folder}: the labels name {twice} twice. Remove one of the rows.")
+    return names
+
+
+def _frame_number(image):
+    """Read the frame number from the name of an image; -1 where it holds none."""
+    numbers = re.findall(r"[0-9]+", Path(image).stem)
+    return int(numbers[-1]) if numbers and len(numbers[-1]) < 18 else -1
+
+
+def _warn(message):
+    """Tell the user of `load_labels` something about the data."""
+    warnings.warn(message, DataWarning, stacklevel=4)

@@ -12,6 +12,7 @@ from calibration.boards import Board, CharucoBoard, Checkerboard
 from calibration.cameras import METRES
 from calibration.errors import DataError, DataWarning
 from pose3d.formats.config import Text, line_of, whole_numbers
+from pose3d.formats.deeplabcut import SINGLE
 
 #: The version of our section that this program writes.
 VERSION = 1
@@ -194,6 +195,24 @@ class DeepLabCutFields(BaseModel):
     y1: int = 0
     y2: int = 1
     pose3d: OurFields | None = None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether keypoints are listed by whom they belong to, as in projects of many animals."""
+        return self.bodyparts == "MULTI!"
+
+    @property
+    def keypoints(self) -> tuple[str, ...]:
+        """Names of all keypoints."""
+        if self.grouped:
+            return (*self.multianimalbodyparts, *self.uniquebodyparts)
+        return tuple(self.bodyparts)
+
+    @property
+    def animals(self) -> tuple[str, ...]:
+        """Names of the animals, and "single" for what there is only one of; empty if unnamed."""
+        single = self.grouped and self.uniquebodyparts and SINGLE not in self.individuals
+        return (*self.individuals, SINGLE) if single else tuple(self.individuals)
 
 
 def check_fields(config: Mapping[str, Any], path) -> DeepLabCutFields:

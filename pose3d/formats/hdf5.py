@@ -155,6 +155,12 @@ def get_group(group: h5py.Group, name: str) -> h5py.Group:
     return node
 
 
+def is_group(group: h5py.Group, name: str) -> bool:
+    """Tell whether a name stands for a group that lies in this very file."""
+    link = group.get(name, getlink=True)
+    return isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group)
+
+
 def _get_node(group, name):
     """Find what a hard link leads to."""
     path = group.file.filename
