@@ -274,8 +274,8 @@ def load_labels(project: Project) -> LabeledFrames:
                 "its labels are not used. Rename it to <recording>_<camera>."
             )
             continue
-        xy = _arranged(project, table, folder)
-        names = _image_names(table, folder)
+        xy = deeplabcut.arrange(table, project.individuals, project.skeleton.keypoints, folder)
+        names = deeplabcut.image_names(table, folder)
         there = {entry.name for entry in folder.iterdir()}
         absent = [name for name in names if name not in there]
         if absent:
@@ -336,57 +336,6 @@ def save_labels(project: Project, labels: LabeledFrames) -> list[Path]:
         path = deeplabcut.save_labels(project.path / folder, table, unique=project.unique)
         written.append(path)
     return written
-
-
-def _arranged(project, table, folder):
-    """Put a table's labels into the order of the project's names."""
-    keypoints = project.skeleton.keypoints
-    strange = [name for name in table.keypoints if name not in keypoints]
-    lacking = [name for name in keypoints if name not in table.keypoints]
-    if len(lacking) == len(keypoints):
-        raise DataError(
-            f"{folder} labels {', '.join(table.keypoints)}; the project has "
-            f"{', '.join(keypoints)}. Not one name agrees."
-        )
-    if strange or lacking:
-        _warn(
-            f"{folder} labels other keypoints than the project: "
-            f"left out {', '.join(strange) or 'none'}; missing {', '.join(lacking) or 'none'}."
-        )
-    animals: tuple[str, ...] = table.individuals
-    if len(animals) <= 1 and len(project.individuals) == 1:
-        animals = project.individuals
-    unknown = [name for name in animals if name not in project.individuals]
-    if not animals or len(unknown) == len(animals):
-        raise DataError(
-            f"{folder} labels the animals {', '.join(animals) or 'without naming them'}; the "
-            f"project has {', '.join(project.individuals)}. Name them in config.yaml."
-        )
-    if unknown:
-        _warn(f"{folder} labels animals that the project does not have: {', '.join(unknown)}")
-    xy = np.full((len(table.images), len(project.individuals), len(keypoints), 2), np.nan)
-    for i, animal in enumerate(animals):
-        for k, keypoint in enumerate(table.keypoints):
-            if animal not in unknown and keypoint not in strange:
-                xy[:, project.individuals.index(animal), keypoints.index(keypoint)] = table.xy[
-                    :, i, k
-                ]
-    return xy
-
-
-def _image_names(table, folder):
-    """Names of the images in their folder, whatever folder the table says they lie in."""
-    names = [image.rpartition("/")[2] for image in table.images]
-    named = {image.split("/")[-2] for image in table.images if "/" in image}
-    if named - {folder.name, "labeled-data"}:
-        _warn(
-            f"The labels in {folder} speak of images in {', '.join(sorted(named))}; the images "
-            "of that name in the folder itself are used."
-        )
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{folder}: the labels name {twice} twice. Remove one of the rows.")
-    return names
 
 
 def _frame_number(image):

@@ -78,7 +78,7 @@ def read_config(path: str | os.PathLike) -> dict[Text, Any]:
     DataError
         If it is no plain mapping in YAML; the message names line and column.
     """
-    return _parse(_read_text(path), path)
+    return parse_config(_read_text(path), path)
 
 
 def edit_config(path: str | os.PathLike, edit: Callable[[Any], None]) -> None:
@@ -100,7 +100,7 @@ def edit_config(path: str | os.PathLike, edit: Callable[[Any], None]) -> None:
 
     path = Path(path)
     before = _read_text(path)
-    settings = _parse(before, path)
+    settings = parse_config(before, path)
     editor = YAML(typ="rt")
     editor.preserve_quotes = True
     editor.width = 4096
@@ -111,7 +111,7 @@ def edit_config(path: str | os.PathLike, edit: Callable[[Any], None]) -> None:
     written = io.StringIO()
     editor.dump(content, written)
     after = written.getvalue()
-    if _parse(after, path) == settings:
+    if parse_config(after, path) == settings:
         return
     if "\r\n" in before:
         after = after.replace("\n", "\r\n")
@@ -192,8 +192,16 @@ def _list_offset(text):
     return min(len(found[1]), 4) if found else 0
 
 
-def _parse(text, path):
-    """Make nested dicts and lists from YAML events, without ever constructing an object."""
+def parse_config(text: str, path: str | os.PathLike) -> dict[Text, Any]:
+    """Read the text of a config.yaml; `path` names it in messages.
+
+    Nested dicts and lists are made from YAML events; no object is ever constructed.
+
+    Raises
+    ------
+    DataError
+        If it is no plain mapping in YAML; the message names line and column.
+    """
     try:
         return _build(yaml.parse(text, Loader=_LOADER), path)
     except yaml.MarkedYAMLError as error:

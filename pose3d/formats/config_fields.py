@@ -179,7 +179,7 @@ class DeepLabCutFields(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     Task: str
-    scorer: str
+    scorer: _FileName
     bodyparts: _Names | Literal["MULTI!"]
     multianimalproject: bool = False
     individuals: _FileNames = []

@@ -199,14 +199,13 @@ def load_predictions(path: str | os.PathLike, *, camera: str, fps: float) -> Key
     path = Path(path)
     table, _ = _load(path)
     _, individuals, keypoints, xy, likelihood = _by_keypoint(table, path)
-    frames = [row[0] for row in table.rows]
     if likelihood is None or not all(len(row) == 1 for row in table.rows):
         raise DataError(f"{path} holds no likelihood by frame; it looks like labels.")
     try:
-        numbers = np.array([int(frame) for frame in frames])
+        numbers = np.array([int(row[0]) for row in table.rows])
     except ValueError:
         raise DataError(
-            f"{path} has rows such as {frames[0]!r}; predictions of a video have frame numbers."
+            f"{path} has rows such as {table.rows[0][0]!r}; predictions of a video have frame numbers."
         ) from None
     if not np.array_equal(numbers, np.arange(len(numbers))):
         raise DataError(f"{path} skips or repeats frames; expected 0, 1, 2 and so on.")
@@ -257,6 +256,79 @@ def image_path(row: Sequence, place: str) -> str:
             f"{place}: {text!r} is no image; expected labeled-data/<folder>/<image>.png."
         )
     return "/".join(parts)
+
+
+def arrange(
+    table: LabelTable,
+    individuals: Sequence[str],
+    keypoints: Sequence[str],
+    folder: str | os.PathLike,
+) -> np.ndarray:
+    """Put labels into the order of a project's animals and keypoints.
+
+    Parameters
+    ----------
+    table : LabelTable
+        Labels; what the project does not have is left out with a `DataWarning`.
+    individuals, keypoints : sequence of str
+        The project's. A single animal may be called otherwise in the labels, or not at all.
+    folder : path
+        Where the labels lie, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_individuals, n_keypoints, 2)
+        Image points in pixels; NaN where the table has none.
+
+    Raises
+    ------
+    DataError
+        If no keypoint or no animal has a name of the project's.
+    """
+    strange = [name for name in table.keypoints if name not in keypoints]
+    lacking = [name for name in keypoints if name not in table.keypoints]
+    if len(lacking) == len(keypoints):
+        raise DataError(
+            f"{folder} labels {', '.join(table.keypoints)}; the project has "
+            f"{', '.join(keypoints)}. Not one name agrees."
+        )
+    if strange or lacking:
+        _tell(
+            f"{folder} labels other keypoints than the project: "
+            f"left out {', '.join(strange) or 'none'}; missing {', '.join(lacking) or 'none'}."
+        )
+    animals: tuple[str, ...] = table.individuals
+    if len(animals) <= 1 and len(individuals) == 1:
+        animals = individuals
+    unknown = [name for name in animals if name not in individuals]
+    if not animals or len(unknown) == len(animals):
+        raise DataError(
+            f"{folder} labels the animals {', '.join(animals) or 'without naming them'}; the "
+            f"project has {', '.join(individuals)}. Name them in config.yaml."
+        )
+    if unknown:
+        _tell(f"{folder} labels animals that the project does not have: {', '.join(unknown)}")
+    xy = np.full((len(table.images), len(individuals), len(keypoints), 2), np.nan)
+    for i, animal in enumerate(animals):
+        for k, keypoint in enumerate(table.keypoints):
+            if animal not in unknown and keypoint not in strange:
+                xy[:, individuals.index(animal), keypoints.index(keypoint)] = table.xy[:, i, k]
+    return xy
+
+
+def image_names(table: LabelTable, folder: Path) -> list[str]:
+    """Names of the images in their folder, whatever folder the table says they lie in."""
+    names = [image.rpartition("/")[2] for image in table.images]
+    named = {image.split("/")[-2] for image in table.images if "/" in image}
+    if named - {folder.name, "labeled-data"}:
+        _tell(
+            f"The labels in {folder} speak of images in {', '.join(sorted(named))}; the images "
+            "of that name in the folder itself are used."
+        )
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{folder}: the labels name {twice} twice. Remove one of the rows.")
+    return names
 
 
 def _load(path):
@@ -321,3 +393,8 @@ def _difference(first, second):
         f"{first.keypoints[keypoint]!r} in {first.images[image]} is at "
         f"{first.xy[image, animal, keypoint]} and at {other[image, animal, keypoint]}"
     )
+
+
+def _tell(message):
+    """Tell the user of a loaded folder something about its labels."""
+    warnings.warn(message, DataWarning, stacklevel=4)
