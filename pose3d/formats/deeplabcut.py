@@ -205,7 +205,7 @@ def load_predictions(path: str | os.PathLike, *, camera: str, fps: float) -> Key
         numbers = np.array([int(row[0]) for row in table.rows])
     except ValueError:
         raise DataError(
-            f"{path} has rows such as {table.rows[0][0]!r}; predictions of a video have frame numbers."
+            f"{path} has rows such as {table.rows[0][0]!r}; predictions have frame numbers."
         ) from None
     if not np.array_equal(numbers, np.arange(len(numbers))):
         raise DataError(f"{path} skips or repeats frames; expected 0, 1, 2 and so on.")

@@ -1,0 +1,377 @@
+"""The verbs that make a project and fill it: what they write opens again, nothing is lost."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from calibration.boards import CharucoBoard
+from calibration.errors import DataError, DataWarning
+from calibration.video import VideoWriter, read_frame, read_image, write_image
+from pose3d.formats import deeplabcut
+from pose3d.project import Project, load_labels
+from pose3d.steps.project_labels import select_frames
+from pose3d.steps.projects import add_recording, create_project, import_labels
+
+CAMERAS = ["cam_1", "cam_10"]
+
+
+def film(path, n_frames=6, size=(32, 24), fps=25):
+    """Write a video whose frame i is of brightness 20 i."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, fps) as writer:
+        for i in range(n_frames):
+            writer.write(np.full((size[1], size[0], 3), 20 * i, np.uint8))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    create_project(
+        tmp_path / "reach",
+        cameras=CAMERAS,
+        keypoints=["nose", "left-ear", "right-ear"],
+        skeleton=["nose-left-ear", "nose-right-ear"],
+        symmetric=["left-ear:right-ear"],
+        scorer="Ada",
+    )
+    return tmp_path / "reach"
+
+
+@pytest.fixture
+def filmed(folder, tmp_path):
+    videos = [f"{camera}={film(tmp_path / 'films' / f'{camera}.mp4')}" for camera in CAMERAS]
+    add_recording(folder, "trot", videos)
+    return folder
+
+
+def analysis(path, tracks, nodes=("nose", "left-ear", "right-ear"), names=("track_0",)):
+    """Write a SLEAP analysis from tracks (frame, track, node, xy)."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["tracks"] = tracks.transpose(1, 3, 2, 0)
+        file["node_names"] = np.array([node.encode() for node in nodes])
+        file["track_names"] = np.array([name.encode() for name in names])
+    return path
+
+
+def test_a_new_project_opens_as_it_was_asked_for(folder):
+    project = Project.load(folder)
+    assert project.task == "reach"
+    assert project.cameras == tuple(CAMERAS)
+    assert project.skeleton.edges == (("nose", "left-ear"), ("nose", "right-ear"))
+    assert project.skeleton.symmetric == (("left-ear", "right-ear"),)
+    assert (project.units, project.scorer, project.individuals) == ("mm", "Ada", ("animal",))
+    assert (project.recordings, project.board) == ({}, None)
+    assert (folder / "labeled-data").is_dir()
+    assert "# Several cameras" in (folder / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_deeplabcut_reads_the_new_config(folder):
+    from ruamel.yaml import YAML
+
+    config = YAML(typ="safe").load((folder / "config.yaml").read_text(encoding="utf-8"))
+    assert config["bodyparts"] == ["nose", "left-ear", "right-ear"]
+    assert config["TrainingFraction"] == [0.95]
+    assert config["multianimalproject"] is False
+    assert config["skeleton"] == [["nose", "left-ear"], ["nose", "right-ear"]]
+    assert config["project_path"] == str(folder.resolve())
+
+
+def test_awkward_names_and_folders_are_kept(tmp_path):
+    folder = tmp_path / "größe 目 🐁: 1"
+    names = ["no", "01", "it's", 'say "hi"', "a: b", "#x"]
+    create_project(folder, cameras=["on", "top view"], keypoints=names, individuals=["~", "1e3"])
+    project = Project.load(folder)
+    assert project.skeleton.keypoints == tuple(names)
+    assert project.cameras == ("on", "top view")
+    assert project.individuals == ("~", "1e3")
+    assert project.multianimal
+    assert project.task == "größe 目 🐁: 1"
+
+
+def test_nothing_is_overwritten(folder):
+    before = (folder / "config.yaml").read_bytes()
+    with pytest.raises(FileExistsError, match=r"config\.yaml is there already"):
+        create_project(folder, cameras=["a"], keypoints=["b"])
+    assert (folder / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cameras": ["a", "A"], "keypoints": ["x"]}, "rename one"),
+        ({"cameras": ["a/b"], "keypoints": ["x"]}, "pose3d.cameras.*cannot be part of a file"),
+        ({"cameras": ["a"], "keypoints": ["x", "x"]}, "keypoints holds 'x' twice"),
+        ({"cameras": ["a"]}, "either keypoints, or skeleton_from"),
+        ({"cameras": ["a"], "keypoints": ["x", "y"], "skeleton": ["x-z"]}, "skeleton holds 'x-z'"),
+        ({"cameras": ["a"], "keypoints": ["x", "y"], "symmetric": ["x-y"]}, "symmetric .* 'x:y'"),
+        ({"cameras": ["a"], "keypoints": ["x"], "units": "feet"}, "pose3d.units is 'feet'"),
+        ({"cameras": ["a"], "keypoints": ["x"], "scorer": "../x"}, "scorer is '../x'"),
+    ],
+)
+def test_a_project_that_cannot_be_is_not_made(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        create_project(tmp_path / "new", **arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_skeleton_may_come_from_sleap(tmp_path, data_folder):
+    source = data_folder / "sleap_anipose_minimal_session" / "top"
+    source = source / "minimal_top_proofread.analysis.h5"
+    create_project(tmp_path / "mouse", cameras=["top"], skeleton_from=source)
+    skeleton = Project.load(tmp_path / "mouse").skeleton
+    assert len(skeleton.keypoints) == 15
+    assert ("Head", "Nose") in skeleton.edges
+
+
+def test_the_board_is_noted_with_its_unit(tmp_path):
+    from calibration.formats.toml import save_board
+
+    board = CharucoBoard(8, 11, 2.4, 1.875, "DICT_4X4_1000", "cm", inverted=True)
+    save_board(board, tmp_path / "board.toml")
+    (tmp_path / "boards").mkdir()
+    create_project(
+        tmp_path / "a",
+        cameras=["top"],
+        keypoints=["x"],
+        board=tmp_path / "board.toml",
+        calibration_videos=tmp_path / "boards",
+    )
+    project = Project.load(tmp_path / "a")
+    assert (project.board, project.units) == (board, "cm")
+    assert project.calibration_videos == (tmp_path / "boards").resolve()
+
+
+def test_a_recording_is_noted_where_it_lies(folder, tmp_path):
+    outside = film(tmp_path / "films" / "a.mp4")
+    inside = film(folder / "videos" / "trot" / "cam_10.mp4")
+    outcome = add_recording(folder, "trot", [f"cam_10={inside}", f"cam_1={outside}"])
+    assert [row["camera"] for row in outcome.table] == CAMERAS
+    assert outcome.figures["n_frames"] == 6
+    project = Project.load(folder)
+    assert project.recordings["trot"].videos == {"cam_1": outside, "cam_10": inside}
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    assert "cam_10: videos/trot/cam_10.mp4" in text
+    assert "crop: 0, 32, 0, 24" in text
+    assert "# Several cameras" in text
+
+
+def test_videos_are_copied_when_asked(folder, tmp_path):
+    video = film(tmp_path / "films" / "one.MP4".lower())
+    pictures = tmp_path / "pictures"
+    for i in range(6):
+        pictures.mkdir(exist_ok=True)
+        write_image(pictures / f"p{i}.png", np.zeros((24, 32, 3), np.uint8))
+    with pytest.warns(DataWarning, match="frames per second"):
+        add_recording(folder, "trot", [f"cam_1={video}", f"cam_10={pictures}"], copy=True)
+    shutil.rmtree(tmp_path / "films")
+    shutil.rmtree(pictures)
+    videos = Project.load(folder).recordings["trot"].videos
+    assert videos["cam_1"] == folder / "videos" / "trot" / "cam_1.mp4"
+    assert videos["cam_10"] == folder / "videos" / "trot" / "cam_10"
+    assert read_frame(videos["cam_1"], 3).mean() == pytest.approx(60, abs=3)
+    assert read_frame(videos["cam_10"], 3).mean() == 0
+
+
+@pytest.mark.parametrize("layout", ["{camera}/take.mp4", "take_{camera}.mp4", "{camera}.mp4"])
+def test_cameras_are_found_in_a_folder_by_name(folder, tmp_path, layout):
+    videos = {camera: film(tmp_path / "f" / layout.format(camera=camera)) for camera in CAMERAS}
+    add_recording(folder, "trot", [str(tmp_path / "f")])
+    assert Project.load(folder).recordings["trot"].videos == videos
+
+
+def test_the_four_videos_of_the_mouse_are_found(tmp_path, data_folder):
+    session = data_folder / "sleap_anipose_minimal_session"
+    create_project(tmp_path / "a", cameras=["back", "mid", "side", "top"], keypoints=["x"])
+    outcome = add_recording(tmp_path / "a", "session", [str(session)])
+    assert outcome.figures == {"n_cameras": 4, "n_frames": 120}
+    assert {(row["width"], row["height"]) for row in outcome.table} == {(1280, 1024)}
+
+
+def test_differences_between_videos_are_told(folder, tmp_path):
+    one, two = film(tmp_path / "f" / "cam_1.mp4", 6), film(tmp_path / "f" / "cam_10.mp4", 4, fps=30)
+    with pytest.warns(
+        DataWarning, match=r"length \(cam_1 6, cam_10 4 frames\).*cam_1 25, cam_10 30"
+    ):
+        add_recording(folder, "trot", [str(one), str(two)])
+    with pytest.warns(DataWarning, match="no video of cam_10"):
+        add_recording(folder, "walk", [str(one)])
+
+
+def test_recordings_that_cannot_be_are_refused(filmed, tmp_path):
+    before = (filmed / "config.yaml").read_bytes()
+    video = tmp_path / "films" / "cam_1.mp4"
+    other = shutil.copy(video, tmp_path / "films" / "take_cam_1.mp4")
+    (tmp_path / "empty").mkdir()
+    cases = [
+        ("trot", [str(video)], DataError, "'trot' already"),
+        ("a/b", [str(video)], ValueError, "'a/b' holds '/'"),
+        ("walk", [f"cam_2={video}"], ValueError, "names the camera 'cam_2'"),
+        ("walk", ["cam_1=gone.mp4"], FileNotFoundError, r"gone\.mp4"),
+        ("walk", [str(video), str(other)], DataError, "are of camera 'cam_1'"),
+        ("walk", [str(tmp_path / "empty")], DataError, "it holds nothing"),
+        ("walk", [], DataError, "No videos"),
+    ]
+    for name, videos, error, message in cases:
+        with pytest.raises(error, match=message):
+            add_recording(filmed, name, videos)
+    assert (filmed / "config.yaml").read_bytes() == before
+    with pytest.warns(DataWarning, match="no video of cam_10"):
+        add_recording(filmed, "trot", [str(video)], overwrite=True)
+    assert Project.load(filmed).recordings["trot"].cameras == ("cam_1",)
+
+
+@pytest.mark.parametrize(
+    ("frames", "every", "expected"),
+    [
+        (None, 1, range(12)),
+        (None, 5, [0, 5, 10]),
+        ("3", 1, [3]),
+        ("0-2, 9-30", 1, [0, 1, 2, 9, 10, 11]),
+        ("2-8", 3, [3, 6]),
+    ],
+)
+def test_frames_are_chosen_as_they_are_spelled(frames, every, expected):
+    chosen = select_frames(frames, every)(np.arange(12))
+    assert chosen.tolist() == list(expected)
+
+
+@pytest.mark.parametrize("frames", ["", "a", "3-1", "1;2", "-4", "1-"])
+def test_frames_that_cannot_be_read_are_refused(frames):
+    with pytest.raises(ValueError, match="frames holds"):
+        select_frames(frames, 1)
+    with pytest.raises(ValueError, match="every is 0"):
+        select_frames(None, 0)
+
+
+def test_tracks_become_labelled_images(filmed, tmp_path, rng):
+    tracks = rng.uniform(1, 20, (6, 1, 3, 2))
+    tracks[2] = np.nan  # nothing to see
+    tracks[4, 0, 1] = np.nan
+    one = analysis(tmp_path / "cam_1.h5", tracks)
+    two = analysis(tmp_path / "x.h5", tracks[:, :, ::-1], ("right-ear", "left-ear", "nose"))
+    outcome = import_labels(filmed, "trot", [str(one), f"cam_10={two}"], frames="1-5")
+    assert outcome.figures == {"n_images": 8, "n_kept": 0, "n_points": 22}
+    labels = load_labels(Project.load(filmed))
+    assert labels.cameras == ("cam_1",) * 4 + ("cam_10",) * 4
+    assert labels.frames.tolist() == [1, 3, 4, 5] * 2
+    for i in range(4):
+        np.testing.assert_array_equal(labels.xy[i], tracks[labels.frames[i]])
+        np.testing.assert_array_equal(labels.xy[4 + i], tracks[labels.frames[i]])
+        image = read_image(filmed / labels.images[i])
+        assert image.mean() == pytest.approx(20 * labels.frames[i], abs=3)
+        assert image.shape == (24, 32, 3)
+
+
+def test_labels_that_are_there_are_kept_unless_told(filmed, tmp_path, rng):
+    tracks = rng.uniform(1, 20, (6, 1, 3, 2))
+    path = analysis(tmp_path / "cam_1.h5", tracks)
+    import_labels(filmed, "trot", [str(path)], every=2)
+    analysis(path, tracks + 1)
+    with pytest.warns(DataWarning, match="3 images were labelled already; their labels are kept"):
+        outcome = import_labels(filmed, "trot", [str(path)])
+    assert outcome.figures["n_images"] == 3
+    project = Project.load(filmed)
+    moved = load_labels(project).xy - tracks
+    np.testing.assert_allclose(moved[0::2], 0)
+    np.testing.assert_allclose(moved[1::2], 1)
+    import_labels(filmed, "trot", [str(path)], overwrite=True)
+    np.testing.assert_allclose(load_labels(project).xy - tracks, 1)
+
+
+def test_tracks_of_another_video_are_noticed(filmed, tmp_path):
+    tracks = np.full((9, 1, 3, 2), 31.0)
+    path = analysis(tmp_path / "cam_1.h5", tracks)
+    with pytest.warns(DataWarning) as told:
+        outcome = import_labels(filmed, "trot", [str(path)])
+    texts = " ".join(str(warning.message) for warning in told)
+    assert "3 of the frames asked for cannot be read (6, 7, 8)" in texts
+    assert "18 points lie outside the 32 x 24 image" in texts
+    assert outcome.figures["n_images"] == 6
+
+
+def test_what_cannot_be_imported_is_refused(filmed, tmp_path):
+    tracks = np.full((6, 1, 3, 2), 3.0)
+    path = analysis(tmp_path / "cam_1.h5", tracks)
+    nowhere = analysis(tmp_path / "cam_1_empty.h5", tracks * np.nan)
+    cases = [
+        ("trit", [str(path)], DataError, "no recording 'trit'. Did you mean 'trot'"),
+        ("trot", [f"top={path}"], ValueError, "names the camera 'top'"),
+        ("trot", [str(tmp_path / "a.h5")], ValueError, "tells no camera"),
+        ("trot", ["cam_1=gone.h5"], FileNotFoundError, r"gone\.h5"),
+        ("trot", [str(path), f"cam_1={path}"], ValueError, "both of camera 'cam_1'"),
+        ("trot", [], ValueError, "files is empty"),
+        ("trot", [str(nowhere)], DataError, "points in 0 of 6 frames"),
+    ]
+    for recording, files, error, message in cases:
+        with pytest.raises(error, match=message):
+            import_labels(filmed, recording, files)
+    analysis(path, tracks, ("a", "b", "c"))
+    with pytest.raises(DataError, match="labels a, b, c; the project has nose"):
+        import_labels(filmed, "trot", [str(path)])
+    assert list((filmed / "labeled-data").iterdir()) == []
+
+
+def test_two_flies_come_in_under_their_names(tmp_path, rng):
+    folder = tmp_path / "flies"
+    create_project(
+        folder, cameras=["top"], keypoints=["head", "tail"], individuals=["anna", "otto"]
+    )
+    add_recording(folder, "duel", [str(film(tmp_path / "top.mp4"))])
+    tracks = rng.uniform(1, 20, (6, 2, 2, 2))
+    path = analysis(tmp_path / "t.h5", tracks, ("head", "tail"), ("otto", "anna"))
+    import_labels(folder, "duel", [str(path)])
+    labels = load_labels(Project.load(folder))
+    np.testing.assert_array_equal(labels.xy, tracks[:, ::-1])
+
+
+def test_deeplabcut_labels_are_copied_with_their_images(tmp_path, data_folder):
+    source = data_folder / "dlc_openfield" / "labeled-data" / "m4s1"
+    folder = tmp_path / "field"
+    names = ["tailbase", "leftear", "rightear", "snout"]  # another order
+    create_project(folder, cameras=["above"], keypoints=names, scorer="Ada")
+    outcome = import_labels(folder, "m4s1", [str(source / "CollectedData_Pranav.csv")])
+    assert outcome.figures == {"n_images": 116, "n_kept": 0, "n_points": 464}
+    project = Project.load(folder)
+    labels = load_labels(project)
+    table = deeplabcut.load_labels(source / "CollectedData_Pranav.h5")
+    np.testing.assert_array_equal(labels.xy[:, :, [3, 1, 2, 0]], table.xy)
+    assert set(labels.recordings) == {"m4s1"}
+    copied = project.labeled_folder("m4s1", "above") / "img0007.png"
+    assert copied.read_bytes() == (source / "img0007.png").read_bytes()
+    with (
+        pytest.warns(DataWarning, match="no labels of 'Ada'"),
+        pytest.warns(DataWarning, match="116 images were labelled already"),
+    ):
+        again = import_labels(folder, "m4s1", [f"above={source}"])
+    assert again.figures == {"n_images": 0, "n_kept": 116, "n_points": 0}
+
+
+def test_lightning_pose_labels_with_gaps_are_copied(tmp_path, data_folder):
+    source = data_folder / "lp_mirror_mouse" / "CollectedData.csv"
+    table = deeplabcut.load_labels(source)
+    create_project(tmp_path / "a", cameras=["front"], keypoints=list(table.keypoints))
+    import_labels(tmp_path / "a", "run", [f"front={source}"])
+    labels = load_labels(Project.load(tmp_path / "a"))
+    assert len(labels) == 90
+    np.testing.assert_array_equal(labels.xy, table.xy)
+    assert labels.frames.tolist() == list(range(1, 91))
+
+
+def test_absent_images_are_told(tmp_path, data_folder):
+    source = data_folder / "dlc_openfield" / "labeled-data" / "m4s1" / "CollectedData_Pranav.csv"
+    create_project(
+        tmp_path / "a", cameras=["c"], keypoints=["snout", "leftear", "rightear", "tailbase"]
+    )
+    shutil.copy(source, tmp_path / "CollectedData_Pranav.csv")
+    with pytest.warns(DataWarning, match="116 labelled images are not there"):
+        outcome = import_labels(tmp_path / "a", "m", [str(tmp_path / "CollectedData_Pranav.csv")])
+    assert outcome.figures["n_images"] == 0
+
+
+def test_a_project_of_deeplabcut_is_not_given_recordings(tmp_path, data_folder):
+    shutil.copytree(data_folder / "dlc_openfield", tmp_path / "field")
+    with pytest.raises(DataError, match="DeepLabCut's own"):
+        add_recording(tmp_path / "field", "trot", ["a.mp4"])
