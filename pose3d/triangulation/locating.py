@@ -98,21 +98,15 @@ def judge(views: Views, errors: Errors, apart: np.ndarray | bool = False) -> Loc
         Where the views disagree.
     """
     covariance = invert_symmetric(errors.normal)
-    reason = np.select(
-        [
-            np.count_nonzero(views.seen, axis=0) < 2,
-            apart,
-            _behind(errors),
-            _parallel(views, covariance, errors),
-        ],
-        [
-            Missing.ONE_VIEW,
-            Missing.VIEWS_DISAGREE,
-            Missing.BEHIND_CAMERA,
-            Missing.PARALLEL_RAYS,
-        ],
-        Missing.PRESENT,
-    ).astype(np.uint8)
+    left_out = (views.seen & ~errors.used).any(axis=0)
+    reasons = {
+        Missing.ONE_VIEW: np.count_nonzero(views.seen, axis=0) < 2,
+        # parallel rays meet anywhere: that they disagree there, or behind a camera, says little
+        Missing.PARALLEL_RAYS: _parallel(views, covariance, errors) & ~(apart & left_out),
+        Missing.VIEWS_DISAGREE: np.broadcast_to(apart, left_out.shape),
+        Missing.BEHIND_CAMERA: _behind(errors),
+    }
+    reason = np.select(list(reasons.values()), list(reasons), Missing.PRESENT).astype(np.uint8)
     there = reason == Missing.PRESENT
     return Located(
         np.where(there, errors.xyz, np.nan),

@@ -22,8 +22,12 @@ _ROUNDS = 6
 #: ... which end when they change the spread by less than this share, on average.
 _SETTLED = 0.02
 
-#: Independent errors that a camera's, or a keypoint's, own spread must outweigh.
+#: Errors that those of one camera, or of one keypoint, must outweigh to set it apart ...
 _PRIOR = 20.0
+
+#: ... and those of one keypoint in one camera. More, since there errors of a detector are
+#: much the same from frame to frame: 100 frames say little more than a few.
+_OWN = 300.0
 
 #: No camera's detections are better than this share of the usual spread.
 _FINEST = 0.2
@@ -116,19 +120,21 @@ def _one_round(views, tables, keypoint, spread, max_error_px):
     squares = np.where(used, errors.squares, 0.0) * per_view[:, there] ** 2
     common = squares.sum() / redundancy.sum()
     # two views share one error: which of them made it cannot be told
-    telling = used & (np.count_nonzero(used, axis=0) > 2)
+    telling = np.count_nonzero(used, axis=0) > 2
     index = np.arange(n_cameras)[:, np.newaxis] * n_keypoints + keypoint[there]
-    sums = [
-        np.bincount(
-            index.ravel(), np.where(telling, part, 0.0).ravel(), n_cameras * n_keypoints
-        ).reshape(n_cameras, n_keypoints)
-        for part in (squares, redundancy)
-    ]
-    by_camera = (sums[0].sum(axis=1) + _PRIOR * common) / (sums[1].sum(axis=1) + _PRIOR)
+
+    def total(part, of):
+        sums = np.bincount(index.ravel(), np.where(of, part, 0.0).ravel(), spread.size)
+        return sums.reshape(spread.shape)
+
+    own, count = total(squares, telling), total(redundancy, telling)
+    by_camera = (own.sum(axis=1) + _PRIOR * common) / (count.sum(axis=1) + _PRIOR)
     # that one camera is all but exact and the others adjust to it explains any views well
-    by_camera = np.maximum(by_camera, _FINEST**2 * common)
-    by_keypoint = (sums[0] + _PRIOR * by_camera[:, np.newaxis]) / (sums[1] + _PRIOR)
-    return np.maximum(np.sqrt(by_keypoint), _LEAST)
+    by_camera = np.maximum(by_camera, _FINEST**2 * common)[:, np.newaxis]
+    by_keypoint = ((total(squares, True) / by_camera).sum(axis=0) + _PRIOR) / (
+        total(redundancy, True).sum(axis=0) + _PRIOR
+    )
+    return np.sqrt((own + _OWN * by_camera * by_keypoint) / (count + _OWN)).clip(min=_LEAST)
 
 
 def squared_limit(views: Views, max_error_px: float) -> np.ndarray:
