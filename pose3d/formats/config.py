@@ -135,7 +135,7 @@ def spell(name: str) -> str:
     >>> spell("left_ear"), spell("no"), spell("01")
     ('left_ear', '"no"', '"01"')
     """
-    if re.fullmatch(r"[^\W\d][\w ./+-]*", name) and name == name.strip():
+    if re.fullmatch(r"(?:[^\W\d]|/)[\w ./+-]*", name) and name == name.strip():
         text = Text(name, 0, True)
         if not text.ambiguous:
             return name

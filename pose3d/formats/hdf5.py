@@ -53,7 +53,8 @@ def open_hdf5(path: str | os.PathLike, what: str) -> Iterator[h5py.File]:
             yield file
     except DataError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError) as error:
+        # h5py meets damage with any of these
         reason = str(error).strip("'\"")
         raise DataError(
             f"{path} cannot be read as {what} ({reason}). The file is no HDF5 file, is cut short "
