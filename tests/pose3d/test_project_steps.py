@@ -11,7 +11,7 @@ from calibration.video import VideoWriter, read_frame, read_image, write_image
 from pose3d.formats import deeplabcut
 from pose3d.project import Project, load_labels
 from pose3d.steps.project_labels import select_frames
-from pose3d.steps.projects import add_recording, create_project, import_labels
+from pose3d.steps.projects import add_recording, check_labels, create_project, import_labels
 
 CAMERAS = ["cam_1", "cam_10"]
 
@@ -375,3 +375,40 @@ def test_a_project_of_deeplabcut_is_not_given_recordings(tmp_path, data_folder):
     shutil.copytree(data_folder / "dlc_openfield", tmp_path / "field")
     with pytest.raises(DataError, match="DeepLabCut's own"):
         add_recording(tmp_path / "field", "trot", ["a.mp4"])
+
+
+def test_labels_are_drawn_where_they_are(filmed, tmp_path, rng):
+    tracks = np.full((6, 1, 3, 2), np.nan)
+    tracks[1:, 0, 0] = [20, 8]
+    tracks[3, 0, 1] = [5, 5]
+    paths = [analysis(tmp_path / f"{camera}.h5", tracks) for camera in CAMERAS]
+    import_labels(filmed, "trot", [str(path) for path in paths])
+    outcome = check_labels(filmed)
+    assert outcome.figures == {"n_images": 10, "n_outside": 0}
+    assert [row["points"] for row in outcome.table] == [6, 6]
+    assert outcome.path == filmed / "labeled-data" / "trot_cam_1_labeled"
+    drawn = read_image(outcome.path / "img00002.png").astype(float)
+    changed = np.abs(drawn - 40).max(axis=-1) > 10
+    y, x = np.nonzero(changed)
+    assert (x.mean(), y.mean()) == pytest.approx((20, 8), abs=0.5)
+    assert len(load_labels(Project.load(filmed))) == 10  # the drawings are no labels
+    with pytest.raises(DataError, match="no labels of 'walk'; there are labels of trot"):
+        check_labels(filmed, recording="walk")
+
+
+def test_labels_outside_their_images_are_told(tmp_path, data_folder):
+    source = data_folder / "dlc_openfield"
+    folder = tmp_path / "field" / "labeled-data" / "m4s1"
+    folder.mkdir(parents=True)
+    shutil.copyfile(source / "config.yaml", tmp_path / "field" / "config.yaml")
+    table = deeplabcut.load_labels(source / "labeled-data" / "m4s1" / "CollectedData_Pranav.h5")
+    for image in table.images[:9]:
+        shutil.copyfile(source / image, tmp_path / "field" / image)
+    xy = table.xy[:9].copy()
+    xy[:, 0, 2] = np.nan
+    xy[7, 0, 1] = [640, 3]
+    labels = deeplabcut.LabelTable(xy, table.images[:9], (), table.keypoints, "Pranav")
+    deeplabcut.save_labels(folder, labels)
+    with pytest.warns(DataWarning, match=r"1 images have labels .* leftear in img0007\.png"):
+        outcome = check_labels(tmp_path / "field", recording="m4s1")
+    assert outcome.figures == {"n_images": 9, "n_outside": 1}
