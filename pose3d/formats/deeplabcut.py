@@ -103,8 +103,7 @@ def load_label_folder(folder: str | os.PathLike, scorer: str) -> LabelTable | No
     folder : path
         A folder such as ``labeled-data/trot_top``.
     scorer : str
-        Whose labels are wanted; those of somebody else are taken, with a warning, where this
-        scorer has none.
+        Whose labels are wanted; where there are none, somebody else's are taken and it is told.
 
     Returns
     -------
@@ -381,7 +380,8 @@ def _difference(first, second):
             name = sorted(set(one) ^ set(two))[0]
             where = "the .csv" if name in one else "the .h5"
             return f"{what}: only {where} has {name!r}"
-    images = [second.images.index(image) for image in first.images]
+    place = dict(zip(second.images, range(len(second.images)), strict=True))
+    images = [place[image] for image in first.images]
     keypoints = [second.keypoints.index(name) for name in first.keypoints]
     animals = [second.individuals.index(name) for name in first.individuals] or [0]
     other = second.xy[np.ix_(images, animals, keypoints)]
