@@ -50,8 +50,8 @@ class VideoWriter:
             raise ValueError(f"fps is {fps}; expected a number above 0.")
         self._options = {"crf": str(int(crf)), "preset": "veryfast"}
         if max_bit_rate is not None:
-            rate, reserve = round(max_bit_rate), round(2 * max_bit_rate)
-            self._options |= {"maxrate": str(rate), "bufsize": str(reserve)}
+            rate = min(round(max_bit_rate), 10**9)  # the encoder counts in 32 bits
+            self._options |= {"maxrate": str(rate), "bufsize": str(2 * rate)}
         self._shape = None
         self._stream = None
 
