@@ -1,0 +1,103 @@
+"""What the labels say about how to train: how large the animal is, which way it points."""
+
+import numpy as np
+
+#: Length of the animal in network pixels at which a small network sees enough of it, and fast.
+ANIMAL_SIZE = 64.0
+
+#: Turns of training images, in degrees: all the way round, or a little.
+ALL_ROUND, UPRIGHT = 180.0, 30.0
+
+#: Length of the mean of all turns as unit vectors, above which they count as one direction: 0.85
+#: is a spread of 33 degrees. A mouse seen from above that looks left most of the time has 0.75.
+_ONE_WAY = 0.85
+
+
+def animal_size_px(xy: np.ndarray) -> float:
+    """Return the median over images of the diagonal of the labels' box, in pixels.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Labels; NaN where there is none.
+
+    Returns
+    -------
+    float
+        NaN where no image has two labels.
+    """
+    known = np.isfinite(xy).all(axis=-1)
+    several = known.sum(axis=1) >= 2
+    if not several.any():
+        return float("nan")
+    low = np.nanmin(xy[several], axis=1)
+    high = np.nanmax(xy[several], axis=1)
+    return float(np.median(np.linalg.norm(high - low, axis=-1)))
+
+
+def choose_scale(xy: np.ndarray) -> float:
+    """Choose the scale at which the animal is `ANIMAL_SIZE` long, never above 1.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Labels in the images' pixels; NaN where there is none.
+    """
+    size = animal_size_px(xy)
+    if not size > 0:
+        return 0.5
+    return float(np.clip(round(ANIMAL_SIZE / size * 20) / 20, 0.05, 1.0))
+
+
+def choose_crop_size(xy: np.ndarray, scale: float, multiple: int) -> int:
+    """Choose the side of training crops: the animal with as much again around it.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Labels in the images' pixels.
+    scale : float
+        Network pixels per image pixel.
+    multiple : int
+        What the side must be a multiple of.
+    """
+    size = animal_size_px(xy) * scale
+    wanted = np.clip(2.4 * size, 160, 384) if size > 0 else 192
+    return int(np.ceil(wanted / multiple) * multiple)
+
+
+def choose_rotation(xy: np.ndarray, cameras: tuple[str, ...]) -> float:
+    """Choose how far to turn training images, in degrees, by how the animal lies in them.
+
+    A camera that looks down sees it point anywhere; one that looks from the side sees it upright,
+    facing left or right. So each image's labels are laid on those of another by a turn, or by
+    a turn after mirroring left and right if that fits better; turns that go all round are learnt.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Labels; NaN where there is none.
+    cameras : tuple of str
+        The camera of each image.
+    """
+    points = xy[..., 0] + 1j * xy[..., 1]
+    names = np.array(cameras)
+    for camera in sorted(set(cameras)):
+        shapes = points[names == camera]
+        reference = shapes[np.isfinite(shapes).sum(axis=1).argmax()]
+        turns = [turn for shape in shapes if (turn := _turn(reference, shape)) is not None]
+        if len(turns) > 1 and abs(np.mean(turns)) < _ONE_WAY:
+            return ALL_ROUND
+    return UPRIGHT
+
+
+def _turn(reference, shape):
+    """Return the turn from one shape to another as a unit complex number; None if unknown."""
+    known = np.isfinite(reference) & np.isfinite(shape)
+    if known.sum() < 3:
+        return None
+    reference = reference[known] - reference[known].mean()
+    shape = shape[known] - shape[known].mean()
+    fits = [np.vdot(reference, shape), np.vdot(-reference.conj(), shape)]
+    best = max(fits, key=abs)
+    return best / abs(best) if abs(best) else None

@@ -1,0 +1,199 @@
+"""Which labelled images a network is trained on, and which are kept to test it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import DataError
+from calibration.files import write_text
+from pose3d.labels import LabeledFrames
+from pose3d.project import Project, load_labels
+
+_FORMAT = "pose3d training dataset"
+
+
+def single_animal_labels(project: Project) -> LabeledFrames:
+    """Load a project's labels, of its only animal.
+
+    Raises
+    ------
+    DataError
+        If the project has several: a network here finds one.
+    """
+    if len(project.individuals) > 1:
+        raise DataError(
+            f"{project.path} has {len(project.individuals)} individuals "
+            f"({', '.join(project.individuals)}); networks find one animal per image so far."
+        )
+    return load_labels(project)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images to train and to test on, by their paths in the project.
+
+    Attributes
+    ----------
+    train, test : tuple of str
+        The images.
+    seed : int
+        Seed of the split.
+    train_fraction : float
+        Share of the moments to train on.
+    test_from : int or None
+        Frame number from which images are for testing; None for a random split.
+    """
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    seed: int
+    train_fraction: float
+    test_from: int | None = None
+
+    def indices(self, labels: LabeledFrames) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of the labelled images are for training and which for testing.
+
+        Raises
+        ------
+        DataError
+            If images were labelled, or labels removed, since the split was made.
+        """
+        place = {image: i for i, image in enumerate(labels.images)}
+        known = [*self.train, *self.test]
+        gone = [image for image in known if image not in place]
+        added = sorted(set(labels.images) - set(known))
+        if gone or added:
+            some = (gone or added)[0]
+            raise DataError(
+                f"The training dataset is not of today's labels: {len(added)} images were "
+                f"labelled since and {len(gone)} are no longer there, such as {some}. Run "
+                "create-training-dataset again, under another name if this one is trained."
+            )
+        return (
+            np.array([place[image] for image in self.train], dtype=int),
+            np.array([place[image] for image in self.test], dtype=int),
+        )
+
+
+def split_labels(
+    labels: LabeledFrames,
+    *,
+    train_fraction: float,
+    seed: int = 0,
+    test_from: int | None = None,
+) -> Split:
+    """Divide labelled images into those to train and those to test on.
+
+    Images of one moment in several cameras go to the same side: they show the same pose.
+
+    Parameters
+    ----------
+    labels : LabeledFrames
+        The labelled images.
+    train_fraction : float
+        Share of the moments to train on, above 0 and at most 1.
+    seed : int
+        Seed of the random choice.
+    test_from : int, optional
+        Test on frames of this number and above instead of a random choice.
+
+    Raises
+    ------
+    DataError
+        If fewer than two images are labelled, or a side would be empty.
+    """
+    if not 0 < train_fraction <= 1:
+        raise ValueError(f"train_fraction is {train_fraction}; expected above 0 and at most 1.")
+    if len(labels) < 2:
+        raise DataError(
+            f"{len(labels)} images are labelled; a network needs two at least, and 50 to be any "
+            "good. Label more frames."
+        )
+    if test_from is not None:
+        tested = labels.frames >= test_from
+        if tested.all() or not tested.any():
+            raise DataError(
+                f"Frame numbers of the labelled images are {labels.frames.min()} to "
+                f"{labels.frames.max()}; none lies on "
+                f"{'the training' if tested.all() else 'the test'} side of {test_from}."
+            )
+    else:
+        # images without a frame number are moments of their own
+        keys = [
+            (recording, frame) if frame >= 0 else (image,)
+            for image, recording, frame in zip(
+                labels.images, labels.recordings, labels.frames.tolist(), strict=True
+            )
+        ]
+        moments = list(dict.fromkeys(keys))
+        n_train = max(1, round(len(moments) * train_fraction))
+        order = np.random.default_rng(seed).permutation(len(moments))
+        chosen = {moments[i] for i in order[:n_train]}
+        tested = np.array([key not in chosen for key in keys])
+    return Split(
+        train=tuple(image for image, test in zip(labels.images, tested, strict=True) if not test),
+        test=tuple(image for image, test in zip(labels.images, tested, strict=True) if test),
+        seed=seed,
+        train_fraction=train_fraction,
+        test_from=test_from,
+    )
+
+
+def save_split(path: Path, split: Split) -> None:
+    """Save a split as JSON."""
+    content = {
+        "format": _FORMAT,
+        "seed": split.seed,
+        "train_fraction": split.train_fraction,
+        "test_from": split.test_from,
+        "train": list(split.train),
+        "test": list(split.test),
+    }
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_split(path: Path) -> Split:
+    """Load a split.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or is no split.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}")
+        return Split(
+            tuple(map(str, content["train"])),
+            tuple(map(str, content["test"])),
+            int(content["seed"]),
+            float(content["train_fraction"]),
+            None if content["test_from"] is None else int(content["test_from"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is no training dataset ({error}). Remove it and run create-training-dataset."
+        ) from None
+
+
+def labels_digest(labels: LabeledFrames) -> str:
+    """Return a digest that changes with the images' names, their order or their labels."""
+    digest = hashlib.sha256(json.dumps([labels.images, labels.keypoints]).encode())
+    digest.update(np.ascontiguousarray(labels.xy).data)
+    return digest.hexdigest()[:16]
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """Return a split's settings and sizes, as JSON knows them."""
+    return {
+        "seed": split.seed,
+        "train_fraction": split.train_fraction,
+        "test_from": split.test_from,
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+    }

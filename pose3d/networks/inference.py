@@ -1,0 +1,212 @@
+"""From images to keypoints: the network frozen, peaks found in its graph, points in NumPy."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pose3d.networks.engine import freeze, keras, tf
+from pose3d.networks.images import shrink, to_image_pixels
+from pose3d.networks.prefetching import prefetch
+from pose3d.networks.spec import NetworkSpec
+from pose3d.scoremaps import decode_peaks
+
+
+class Predictions(NamedTuple):
+    """Where a network sees the keypoints of some frames.
+
+    Attributes
+    ----------
+    frames : ndarray of int of shape (n_frames,)
+        Numbers of the frames.
+    xy : ndarray of shape (n_frames, n_keypoints, 2)
+        Points in the images' pixels.
+    likelihood : ndarray of shape (n_frames, n_keypoints)
+        From 0 to 1.
+    """
+
+    frames: np.ndarray
+    xy: np.ndarray
+    likelihood: np.ndarray
+
+
+class Predictor:
+    """A network ready to find keypoints in images.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network, see `build_model`.
+    spec : NetworkSpec
+        How images are prepared for it.
+    batch_size : int
+        Images per call; a last batch is filled up, so that an image's result never depends on
+        how many came with it.
+    frozen : bool
+        Whether weights become constants, which is quicker and ignores later training.
+    untrained : tuple of str
+        Keypoints that the network never saw: NaN with likelihood 0.
+    method : str
+        How peaks become points, see `pose3d.scoremaps.METHODS`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        spec: NetworkSpec,
+        *,
+        batch_size: int = 8,
+        frozen: bool = True,
+        untrained: tuple[str, ...] = (),
+        method: str = "dark",
+    ):
+        self.spec = spec
+        self.batch_size = batch_size
+        self.method = method
+        self._untrained = [spec.keypoints.index(name) for name in untrained]
+        self._model, self._frozen = model, frozen
+        self._functions: dict[tuple[int, ...], Callable] = {}
+
+    def _function(self, shape):
+        """Return the graph for batches of a shape; a size that is not fixed would run eagerly."""
+        if shape not in self._functions:
+            graph = tf.function(
+                lambda images: _peaks(*self._model(tf.cast(images, tf.float32), training=False))
+            ).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+            self._functions[shape] = freeze(graph) if self._frozen else graph
+        return self._functions[shape]
+
+    def predict(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Find the keypoints in images of any size.
+
+        Parameters
+        ----------
+        images : sequence of ndarray of uint8 of shape (height, width) or (height, width, 3)
+            As the network's `pixels` says, at their original size.
+
+        Returns
+        -------
+        xy : ndarray of shape (n_images, n_keypoints, 2)
+            Points in each image's pixels.
+        likelihood : ndarray of shape (n_images, n_keypoints)
+            From 0 to 1.
+        """
+        scale = self.spec.scale
+        xy, likelihood = self.predict_shrunk([shrink(image, scale) for image in images])
+        for points, image in zip(xy, images, strict=True):
+            points[:] = to_image_pixels(points, image.shape[1::-1], scale)
+        return xy, likelihood
+
+    def predict_shrunk(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Find the keypoints in images at the network's scale, in their pixels.
+
+        Images of one size go through the network together.
+        """
+        n_keypoints = len(self.spec.keypoints)
+        xy = np.empty((len(images), n_keypoints, 2))
+        likelihood = np.empty((len(images), n_keypoints))
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(images):
+            sizes.setdefault(image.shape, []).append(i)
+        for indices in sizes.values():
+            for start in range(0, len(indices), self.batch_size):
+                some = indices[start : start + self.batch_size]
+                batch = self._stack([images[i] for i in some])
+                xy[some], likelihood[some] = self._run(batch, len(some))
+        return xy, likelihood
+
+    def stream(
+        self, frames: Iterable, image_size: tuple[int, int], *, cut: int | None = None
+    ) -> Iterator[Predictions]:
+        """Find the keypoints in the frames of a video; reading and shrinking run in a thread.
+
+        Parameters
+        ----------
+        frames : iterable of Frame
+            See `calibration.video.read_frames`.
+        image_size : (int, int)
+            Width and height of the frames.
+        cut : int, optional
+            A batch never holds frames from both sides of a multiple of this number, so that
+            results do not depend on where an interrupted analysis goes on.
+
+        Yields
+        ------
+        Predictions
+            Of up to `batch_size` frames.
+        """
+        for numbers, batch in prefetch(self._prepared, self._grouped(frames, cut)):
+            xy, likelihood = self._run(batch, len(numbers))
+            xy = to_image_pixels(xy, image_size, self.spec.scale)
+            yield Predictions(numbers, xy, likelihood)
+
+    def _grouped(self, frames, cut):
+        """Gather frames into lists of one batch each."""
+        group: list = []
+        for frame in frames:
+            apart = cut and group and group[-1].index // cut != frame.index // cut
+            if len(group) == self.batch_size or apart:
+                yield group
+                group = []
+            group.append(frame)
+        if group:
+            yield group
+
+    def _prepared(self, group):
+        """Return the numbers of some frames, and their images as a batch."""
+        numbers = np.array([frame.index for frame in group])
+        return numbers, self._stack([shrink(frame.image, self.spec.scale) for frame in group])
+
+    def _stack(self, images):
+        """Fill a batch, black where images or pixels are wanting."""
+        height, width, channels = images[0].shape
+        multiple = self.spec.multiple
+        padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        batch = np.zeros((self.batch_size, *padded, channels), np.uint8)
+        for place, image in zip(batch, images, strict=False):
+            place[:height, :width] = image
+        return batch
+
+    def _run(self, batch, n_images):
+        """Run the network; return points in its pixels, and likelihoods."""
+        heat, locref, cells = (
+            part.numpy()[:n_images] for part in self._function(batch.shape)(tf.constant(batch))
+        )
+        xy, likelihood = decode_peaks(
+            heat, locref, cells, self.spec.stride, method=self.method, sigma=self.spec.sigma
+        )
+        xy[:, self._untrained] = np.nan
+        likelihood[:, self._untrained] = 0
+        return xy, likelihood
+
+
+def _peaks(logits, locref):
+    """Find the hottest cell of each scoremap, and cut 3 x 3 cells around it.
+
+    Returns
+    -------
+    heat : tensor of shape (batch_size, n_keypoints, 3, 3)
+        From 0 to 1; 0 outside the map.
+    locref : tensor of shape (batch_size, n_keypoints, 3, 3, 2)
+    cells : tensor of int of shape (batch_size, n_keypoints, 2)
+        Column and row.
+    """
+    shape = tf.shape(logits)
+    n_images, height, width, n_keypoints = shape[0], shape[1], shape[2], logits.shape[3]
+    flat = tf.reshape(logits, (n_images, height * width, n_keypoints))
+    place = tf.argmax(flat, axis=1, output_type=tf.int32)
+    row, column = place // width, place % width
+    around = tf.constant([[0], [1], [2]])
+    index = tf.stack(
+        tf.meshgrid(tf.range(n_images), tf.range(n_keypoints), [0, 1, 2], [0, 1, 2], indexing="ij"),
+        axis=-1,
+    )
+    rows = row[..., tf.newaxis, tf.newaxis] + around
+    columns = column[..., tf.newaxis, tf.newaxis] + tf.transpose(around)
+    rows, columns = rows + tf.zeros_like(columns), columns + tf.zeros_like(rows)
+    index = tf.stack([index[..., 0], rows, columns, index[..., 1]], axis=-1)
+    logits = tf.pad(logits, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1e4)
+    locref = tf.pad(locref, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    locref = tf.reshape(locref, (n_images, height + 2, width + 2, n_keypoints, 2))
+    heat = tf.sigmoid(tf.gather_nd(logits, index))
+    return heat, tf.gather_nd(locref, index), tf.stack([column, row], axis=-1)

@@ -1,0 +1,297 @@
+"""Step: find the keypoints in the videos of a recording."""
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from calibration.errors import DataError, DataWarning
+from calibration.files import file_digest, provenance, same_origin
+from calibration.recordings import Recording
+from calibration.results import Outcome
+from pose3d.keypoints import Keypoints2D
+from pose3d.project import Project
+
+#: Frames in a part of the result that is saved at once: what a kill can cost.
+CHUNK_FRAMES = 512
+
+
+def analyze_recording(
+    project: str | os.PathLike,
+    recording: str,
+    *,
+    network: str = "network",
+    batch_size: int = 8,
+    restart: bool = False,
+) -> Outcome:
+    """Find the keypoints in all videos of a recording, or go on where this was interrupted.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    recording : str
+        Name of the recording.
+    network : str
+        Name of the trained network.
+    batch_size : int
+        Frames that go through the network together.
+    restart : bool
+        Analyse again even what is there already.
+    """
+    from calibration.video import frame_times, probe_video
+    from pose3d.formats.keypoints import load_keypoints_2d, read_origin, save_keypoints_2d
+    from pose3d.networks.inference import Predictor
+    from pose3d.networks.running import only_one
+    from pose3d.networks.storage import check_keypoints, load_networks
+
+    project = Project.load(project)
+    take = project.recording(recording)
+    path = project.keypoints_2d_path(recording)
+    folder = project.network_folder(network)
+    networks = _by_camera(load_networks(folder), take, network)
+    for each in networks.values():
+        check_keypoints(each, project.skeleton.keypoints, folder)
+    origin = provenance(
+        "analyze_recording",
+        {
+            "recording": recording,
+            "network": network,
+            "batch_size": batch_size,
+            "weights": {camera: each.digest for camera, each in networks.items()},
+            "offsets": dict(zip(take.cameras, take.offsets.tolist(), strict=True)),
+        },
+        take.videos,
+    )
+    if path.is_file() and not restart and same_origin(read_origin(path), origin):
+        return _outcome(path, load_keypoints_2d(path), project.pcutoff, "was analysed before")
+    parts = path.with_suffix(".parts")
+    with only_one(path.with_suffix(".lock")):
+        if restart:
+            shutil.rmtree(parts, ignore_errors=True)
+        times = {camera: frame_times(video) for camera, video in take.videos.items()}
+        sizes = {camera: probe_video(video).image_size for camera, video in take.videos.items()}
+        found = {}
+        predictors: dict[int, Predictor] = {}
+        for camera, video in take.videos.items():
+            each = networks[camera]
+            if id(each) not in predictors:
+                predictors[id(each)] = Predictor(
+                    each.model, each.spec, batch_size=batch_size, untrained=each.untrained
+                )
+            mark = {
+                "video": file_digest(video), "weights": each.digest, "batch_size": batch_size,
+                "n_frames": len(times[camera]), "chunk_frames": CHUNK_FRAMES,
+                "version": origin["version"],
+            }  # fmt: skip
+            chunks = _Chunks(parts, camera, len(times[camera]), mark)
+            _analyze_video(chunks, video, sizes[camera], predictors[id(each)])
+            found[camera] = chunks.joined(len(project.skeleton.keypoints))
+        if any(file_digest(v) != origin["inputs"][c]["digest"] for c, v in take.videos.items()):
+            raise DataError(
+                f"A video of {recording!r} changed while it was analysed. Wait until it is "
+                "recorded or copied, then analyse again."
+            )
+        common, places = match_times(times, take)
+        keypoints = _matched(found, common, places, take, project, sizes)
+        save_keypoints_2d(path, keypoints, origin)
+        shutil.rmtree(parts, ignore_errors=True)
+    return _outcome(path, keypoints, project.pcutoff, "analysed")
+
+
+def _by_camera(networks, take, name):
+    """Find the network of each camera of a recording; a shared one serves cameras it never saw."""
+    missing = [camera for camera in take.cameras if camera not in networks]
+    distinct = set(networks.values())
+    if missing and len(distinct) > 1:
+        raise DataError(
+            f"Network {name!r} has no part for {', '.join(missing)}; it has "
+            f"{', '.join(networks)}. Label images of those cameras and train again."
+        )
+    if missing:
+        warnings.warn(
+            f"Network {name!r} was not trained on images of {', '.join(missing)}; look at its "
+            "results before you trust them.",
+            DataWarning,
+            stacklevel=3,
+        )
+    shared = next(iter(distinct))
+    return {camera: networks.get(camera, shared) for camera in take.cameras}
+
+
+class _Chunks:
+    """The parts of one video's result, in files that are whole and say what they are of."""
+
+    def __init__(self, folder: Path, camera: str, n_frames: int, mark: dict[str, Any]):
+        from pose3d.formats.tensors import load_tensors
+
+        self._folder, self._camera, self._mark = folder, camera, mark
+        self.n_frames = n_frames
+        self._found: dict[int, dict[str, np.ndarray]] = {}
+        for number in range(-(-n_frames // CHUNK_FRAMES)):
+            path = self._path(number)
+            if not path.is_file():
+                continue
+            try:
+                groups, notes, _ = load_tensors(path, "part of an analysis")
+            except DataError:
+                continue  # damaged: this part is analysed again
+            if notes == mark:
+                self._found[number] = groups["predictions"]
+
+    def _path(self, number):
+        return self._folder / f"{self._camera}-{number:06d}.h5"
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the frames that are still to be analysed."""
+        return [i for i in range(self.n_frames) if i // CHUNK_FRAMES not in self._found]
+
+    def add(self, number: int, frames, xy, likelihood) -> None:
+        """Save a part."""
+        from pose3d.formats.tensors import save_tensors
+
+        tensors = {"frames": frames, "xy": xy, "likelihood": likelihood}
+        save_tensors(self._path(number), {"predictions": tensors}, self._mark)
+        self._found[number] = tensors
+
+    def joined(self, n_keypoints: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return points (n_frames, n_keypoints, 2) and likelihoods; NaN and 0 where no frame."""
+        xy = np.full((self.n_frames, n_keypoints, 2), np.nan)
+        likelihood = np.zeros((self.n_frames, n_keypoints))
+        for tensors in self._found.values():
+            xy[tensors["frames"]] = tensors["xy"]
+            likelihood[tensors["frames"]] = tensors["likelihood"]
+        return xy, likelihood
+
+
+def _analyze_video(chunks, video, image_size, predictor):
+    """Analyse what is missing of a video, part by part."""
+    from calibration.video import read_frames
+
+    missing = chunks.missing()
+    n_keypoints = len(predictor.spec.keypoints)
+    with tqdm(
+        total=chunks.n_frames, initial=chunks.n_frames - len(missing), unit="frame",
+        desc=f"analyze {chunks._camera}", disable=None,
+    ) as bar:  # fmt: skip
+        if not missing:
+            return
+        wanted = None if len(missing) == chunks.n_frames else missing
+        frames = read_frames(video, frames=wanted, pixels=predictor.spec.pixels)
+        pending: dict[int, list] = {number // CHUNK_FRAMES: [] for number in missing}
+        for batch in predictor.stream(frames, image_size, cut=CHUNK_FRAMES):
+            number = int(batch.frames[0]) // CHUNK_FRAMES
+            for earlier in [n for n in pending if n < number]:
+                chunks.add(earlier, *_stacked(pending.pop(earlier), n_keypoints))
+            pending[number].append(batch)
+            bar.update(len(batch.frames))
+        for number in list(pending):
+            chunks.add(number, *_stacked(pending.pop(number), n_keypoints))
+
+
+def _stacked(batches, n_keypoints):
+    """Join the predictions of several batches; there are none where no frame can be decoded."""
+    if not batches:
+        return np.zeros(0, int), np.zeros((0, n_keypoints, 2)), np.zeros((0, n_keypoints))
+    return tuple(np.concatenate(part) for part in zip(*batches, strict=True))
+
+
+def match_times(
+    times: dict[str, np.ndarray], take: Recording
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Say which frames of several videos were taken at the same moment.
+
+    The camera with the most frames gives the moments; of each other camera the frame nearest in
+    time belongs to it, if it is within half a frame.
+
+    Parameters
+    ----------
+    times : dict of str to ndarray of shape (n_frames,)
+        Times of each camera's frames, in seconds since its first.
+    take : Recording
+        Gives by how much each camera is late.
+
+    Returns
+    -------
+    common : ndarray of shape (n_moments,)
+        Times of the moments.
+    places : dict of str to ndarray of int of shape (n_moments,)
+        Each camera's frame at each moment; -1 where it has none. A `DataWarning` says so.
+    """
+    clocks = {
+        camera: times[camera] - offset
+        for camera, offset in zip(take.cameras, take.offsets, strict=True)
+    }
+    leader = max(clocks, key=lambda camera: len(clocks[camera]))
+    common = clocks[leader]
+    step = np.median(np.diff(common)) if len(common) > 1 else np.inf
+    places, without = {}, []
+    for camera, clock in clocks.items():
+        after = np.clip(np.searchsorted(clock, common), 1, max(1, len(clock) - 1))
+        before = after - 1
+        after = np.minimum(after, len(clock) - 1)
+        nearer = common - clock[before] <= clock[after] - common
+        nearest = np.where(nearer, before, after)
+        # a little more than half a frame, as stamps are rounded to milliseconds
+        near = np.abs(clock[nearest] - common) <= 0.5 * step + 1e-3
+        places[camera] = np.where(near, nearest, -1)
+        if not near.all():
+            without.append(
+                f"{camera!r} has {len(clock)} frames and none at {np.count_nonzero(~near)} of the "
+                f"{len(common)} moments (the first at {common[~near][0]:.3f} s)"
+            )
+    if without:
+        warnings.warn(
+            f"The videos of {take.name!r} do not have the same moments, which are those of "
+            f"{leader!r}: {'; '.join(without)}. Its keypoints are missing there. If the cameras "
+            "were started apart, set the recording's offsets.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return common, places
+
+
+def _matched(found, common, places, take, project, sizes):
+    """Bring the cameras' results to common moments."""
+    shape = (len(take.cameras), len(common), 1, len(project.skeleton.keypoints))
+    xy = np.full((*shape, 2), np.nan)
+    likelihood = np.zeros(shape)
+    for i, camera in enumerate(take.cameras):
+        there = places[camera] >= 0
+        camera_xy, camera_likelihood = found[camera]
+        xy[i, there, 0] = camera_xy[places[camera][there]]
+        likelihood[i, there, 0] = camera_likelihood[places[camera][there]]
+    return Keypoints2D(
+        xy=xy,
+        likelihood=likelihood,
+        cameras=take.cameras,
+        individuals=project.individuals,
+        keypoints=project.skeleton.keypoints,
+        times=common,
+        image_sizes=np.array([sizes[camera] for camera in take.cameras]),
+    )
+
+
+def _outcome(path, keypoints, cutoff, what):
+    """Say what was found."""
+    rows = [
+        {
+            "camera": camera,
+            "frames": int(np.isfinite(keypoints.xy[i]).any(axis=(1, 2, 3)).sum()),
+            "median_likelihood": float(np.median(keypoints.likelihood[i])),
+            "likely": float((keypoints.likelihood[i] >= cutoff).mean()),
+        }
+        for i, camera in enumerate(keypoints.cameras)
+    ]
+    likely = float((keypoints.likelihood >= cutoff).mean())
+    return Outcome(
+        path,
+        f"{keypoints.n_frames} frames of {len(rows)} cameras {what}; {likely:.0%} of the "
+        f"keypoints have a likelihood of {cutoff:g} or more.",
+        table=tuple(rows),
+        figures={"frames": keypoints.n_frames, "likely": likely},
+    )

@@ -1,0 +1,345 @@
+"""Steps: divide the labels, train a network."""
+
+import functools
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from calibration.errors import DataError, DataWarning
+from calibration.files import provenance
+from calibration.results import Outcome
+from pose3d.project import Project
+
+#: Learning rates: from scratch, and from pretrained weights, which a higher one destroys.
+_RATE, _PRETRAINED_RATE = 2e-3, 1e-3
+
+
+def create_training_dataset(
+    project: str | os.PathLike,
+    *,
+    name: str = "network",
+    train_fraction: float | None = None,
+    test_from: int | None = None,
+    seed: int = 0,
+) -> Outcome:
+    """Divide the labelled images into those to train on and those to test on.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    name : str
+        The network that it is for.
+    train_fraction : float
+        Share of the moments to train on; the project's TrainingFraction unless told.
+    test_from : int
+        Test on the frames of this number and above, instead of a random choice.
+    seed : int
+        Seed of the random choice.
+    """
+    from pose3d.networks.datasets import (
+        describe_split,
+        load_split,
+        save_split,
+        single_animal_labels,
+        split_labels,
+    )
+
+    project = Project.load(project)
+    folder = project.network_folder(name)
+    path = folder / "split.json"
+    labels = single_animal_labels(project)
+    split = split_labels(
+        labels,
+        train_fraction=project.train_fraction if train_fraction is None else train_fraction,
+        seed=seed,
+        test_from=test_from,
+    )
+    if any(folder.glob("**/training.json")) and path.is_file() and load_split(path) != split:
+        raise DataError(
+            f"A network is trained in {folder} on another split. Give another name, or remove "
+            "that folder."
+        )
+    save_split(path, split)
+    table = []
+    for part, images in (("train", split.train), ("test", split.test)):
+        chosen = set(images)
+        cameras = [
+            camera
+            for image, camera in zip(labels.images, labels.cameras, strict=True)
+            if image in chosen
+        ]
+        counts = {camera: cameras.count(camera) for camera in project.cameras}
+        table.append({"part": part, "images": len(images)} | counts)
+    return Outcome(
+        path,
+        f"{len(split.train)} images to train on, {len(split.test)} to test on.",
+        table=tuple(table),
+        figures=describe_split(split),
+    )
+
+
+def train_network(
+    project: str | os.PathLike,
+    *,
+    name: str = "network",
+    backbone: str = "unet",
+    weights: str | None = None,
+    per_view: bool = False,
+    steps: int = 12_000,
+    minutes: float | None = None,
+    batch_size: int = 8,
+    crop_size: int | None = None,
+    scale: float | None = None,
+    pixels: str = "luma",
+    stride: int = 4,
+    rotation: float | None = None,
+    flip: bool | None = None,
+    learning_rate: float | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+    checkpoint_seconds: float = 60.0,
+    restart: bool = False,
+) -> Outcome:
+    """Train a network on the labelled images, or go on with a training that was interrupted.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    name : str
+        Name of the network; its split is made now if create-training-dataset has not.
+    backbone : str
+        unet (from scratch, the quickest), mobilenet_v2_0.35 (or 0.5, 0.75, 1.0), mobilenet_0.25
+        (or 0.5, 0.75, 1.0), resnet_50 (or 101, 152).
+    weights : str
+        Where to start: a file of weights, "imagenet" to download those of Keras, nothing to
+        start from scratch.
+    per_view : bool
+        Train one network for each camera instead of one for all.
+    steps : int
+        Length of the training: a batch of crops each. 4000 are quick, 12000 thorough.
+    minutes : float
+        End after this much time if that comes first.
+    batch_size : int
+        Crops per step.
+    crop_size : int
+        Side of the crops in network pixels; by the animal's size unless told.
+    scale : float
+        Network pixels per image pixel; such that the animal is 64 long unless told.
+    pixels : str
+        What the network sees: "luma" (grey) or "rgb".
+    stride : int
+        Network pixels per cell of the scoremaps, 4 or 8.
+    rotation : float
+        Turn images by up to this many degrees either way; 180 where the labels show the animal
+        pointing anywhere, else 30, unless told.
+    flip : bool
+        Mirror half of the images; where the project names symmetric keypoints, unless told.
+    learning_rate : float
+        The highest learning rate; 0.002 from scratch and 0.001 from weights unless told.
+    precision : str
+        Arithmetic of the training: "float32", "mixed_bfloat16" or "mixed_float16".
+    seed : int
+        Seed of the first weights and of every batch.
+    checkpoint_seconds : float
+        Longest time whose work a crash can cost.
+    restart : bool
+        Begin anew, throwing away what was trained under this name.
+    """
+    from pose3d.networks import runs
+    from pose3d.networks.datasets import single_animal_labels
+    from pose3d.networks.running import only_one
+
+    project = Project.load(project)
+    folder = project.network_folder(name)
+    labels = single_animal_labels(project)
+    if flip and not project.skeleton.symmetric:
+        warnings.warn(
+            "Images are mirrored although the project names no symmetric keypoints: left and "
+            "right will be learnt as one. Name them in config.yaml, pose3d: symmetric.",
+            DataWarning,
+            stacklevel=2,
+        )
+    flip = bool(project.skeleton.symmetric) if flip is None else flip
+    rate = learning_rate or (_PRETRAINED_RATE if weights else _RATE)
+    arguments = {
+        "name": name, "backbone": backbone, "weights": weights, "per_view": per_view,
+        "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop_size": crop_size,
+        "scale": scale, "pixels": pixels, "stride": stride, "rotation": rotation, "flip": flip,
+        "learning_rate": rate, "precision": precision, "seed": seed,
+    }  # fmt: skip
+    origin = provenance("train_network", arguments, {"config": project.config_path})
+    rows = []
+    with only_one(folder / "training.lock"):
+        train_indices, test_indices = _split(project, name, labels, seed).indices(labels)
+        present = tuple(c for c in project.cameras if c in set(labels.cameras))
+        groups = {camera: (camera,) for camera in present} if per_view else {"": present}
+        _clear_other_kind(folder, per_view, restart)
+        for subfolder, cameras in groups.items():
+            of_cameras = np.isin(labels.cameras, cameras)
+            run = _run(
+                project,
+                cameras,
+                labels.at(train_indices[of_cameras[train_indices]]),
+                labels.at(test_indices[of_cameras[test_indices]]),
+                arguments,
+                checkpoint_seconds,
+            )
+            place = folder / subfolder
+            with _Progress(run, ", ".join(cameras)) as progress:
+                network = runs.perform(
+                    run, place, origin=origin, restart=restart,
+                    progress=progress, saved=functools.partial(_save_curve, place),
+                )  # fmt: skip
+            rows.append(_row(network, run))
+    tested = [row["test_error_px"] for row in rows if row["test_error_px"] is not None]
+    figures = {
+        "steps": sum(row["steps"] for row in rows),
+        "seconds": sum(row["seconds"] for row in rows),
+        "test_error_px": float(np.mean(tested)) if tested else None,
+    }
+    error = f" Test error {figures['test_error_px']:.2f} px." if tested else ""
+    networks = "A network" if len(rows) == 1 else f"{len(rows)} networks"
+    return Outcome(
+        folder if per_view else folder / "learning-curve.html",
+        f"{networks} trained in {figures['seconds'] / 60:.1f} minutes.{error}",
+        table=tuple(rows),
+        figures=figures,
+    )
+
+
+def _split(project, name, labels, seed):
+    """Load the split of a network, or make one by the project's fraction."""
+    from pose3d.networks.datasets import load_split, save_split, split_labels
+
+    path = project.network_folder(name) / "split.json"
+    if not path.is_file():
+        fraction = project.train_fraction
+        save_split(path, split_labels(labels, train_fraction=fraction, seed=seed))
+    return load_split(path)
+
+
+def _clear_other_kind(folder, per_view, restart):
+    """See to it that a folder holds one network for all cameras or one for each, not both."""
+    from pose3d.networks import runs
+
+    others = [folder] if per_view else [path.parent for path in folder.glob("*/training.json")]
+    others = [other for other in others if (other / "training.json").is_file()]
+    if others and not restart:
+        kind = "one for all cameras" if per_view else "one for each camera"
+        raise DataError(
+            f"{folder} holds another kind of network, {kind}. Give another name, or restart to "
+            "throw it away."
+        )
+    for other in others:
+        runs.clear(other)
+
+
+def _run(project, cameras, train, test, arguments, checkpoint_seconds):
+    """Choose what was left to be chosen, and describe the training."""
+    from pose3d.networks import choices
+    from pose3d.networks.augmentation import Augmentation
+    from pose3d.networks.runs import Run
+    from pose3d.networks.spec import NetworkSpec
+    from pose3d.networks.training import TrainingSettings
+    from pose3d.networks.weights import fetch_imagenet_weights
+
+    xy = train.xy[:, 0]
+    scale, rotation = arguments["scale"], arguments["rotation"]
+    spec = NetworkSpec(
+        backbone=arguments["backbone"],
+        keypoints=train.keypoints,
+        scale=choices.choose_scale(xy) if scale is None else scale,
+        pixels=arguments["pixels"],
+        stride=arguments["stride"],
+    )
+    crop_size = arguments["crop_size"] or choices.choose_crop_size(xy, spec.scale, spec.multiple)
+    if crop_size % spec.multiple:
+        raise ValueError(
+            f"crop_size is {crop_size}; {spec.backbone} needs a multiple of {spec.multiple}."
+        )
+    augmentation = Augmentation(
+        rotation_degrees=choices.choose_rotation(xy, train.cameras)
+        if rotation is None
+        else rotation,
+        flip=arguments["flip"],
+    )
+    settings = TrainingSettings(
+        crop_size=crop_size,
+        augmentation=augmentation,
+        checkpoint_seconds=checkpoint_seconds,
+        **{
+            key: arguments[key]
+            for key in ("steps", "minutes", "batch_size", "learning_rate", "precision", "seed")
+        },
+    )
+    weights = arguments["weights"]
+    pretrained = None
+    if weights == "imagenet":
+        pretrained = fetch_imagenet_weights(spec.backbone)
+    elif weights is not None:
+        pretrained = Path(weights)
+        if not pretrained.is_file():
+            raise FileNotFoundError(
+                f"There is no file of weights {pretrained}. Give a file, or imagenet to download."
+            )
+    return Run(
+        spec, settings, cameras, project.path, train, test, project.skeleton.mirrored, pretrained
+    )
+
+
+class _Progress:
+    """A bar that says the step, the loss and the last test error."""
+
+    def __init__(self, run, cameras):
+        self._run, self._cameras, self._bar = run, cameras, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, history):
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._run.settings.steps, initial=history.step - 1, unit="step",
+                desc=f"train {self._cameras}", disable=None,
+            )  # fmt: skip
+        tested = f"{history.test_errors[-1]:.2f}" if history.test_errors else "-"
+        self._bar.set_postfix_str(f"loss {history.losses[-1]:.3f}, test {tested} px", refresh=False)
+        self._bar.update(1)
+
+
+def _save_curve(folder, history):
+    """Save the learning curve beside the network."""
+    from calibration.files import write_text
+    from pose3d.figures import plot_learning_curve
+
+    every = max(1, history.step // 400)
+    n_points = history.step // every
+    losses = np.reshape(history.losses[: n_points * every], (n_points, every)).mean(axis=1)
+    figure = plot_learning_curve(
+        every * np.arange(1, n_points + 1), losses, history.test_steps, history.test_errors
+    )
+    write_text(folder / "learning-curve.html", figure.to_html(include_plotlyjs=True))
+
+
+def _row(network, run):
+    """Return a line of the table about a trained network."""
+    return {
+        "cameras": ", ".join(network.cameras),
+        "backbone": run.spec.backbone,
+        "scale": run.spec.scale,
+        "crop": run.settings.crop_size,
+        "rotation": run.settings.augmentation.rotation_degrees,
+        "images": len(run.train),
+        "steps": network.notes["steps"],
+        "seconds": network.notes["seconds"],
+        "test_error_px": network.notes["test_error_px"],
+    }
