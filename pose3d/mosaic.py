@@ -1,13 +1,17 @@
 """Several views in one picture: the grid, and the video of it in which nothing is out of step."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from calibration.video import read_frames
+from calibration.video import frame_times, read_frames
 
 #: Grey level of a view that has no picture.
 BLANK = 40
@@ -32,6 +36,11 @@ class Tile:
     width: int
     height: int
     image_size: tuple[int, int]
+
+    def place(self, xy: np.ndarray) -> np.ndarray:
+        """Return where pixels (..., 2) of the view lie in its tile, from the tile's corner."""
+        scale = np.array([self.width, self.height]) / self.image_size
+        return (np.asarray(xy) + 0.5) * scale - 0.5
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,69 @@ def plan_mosaic(
     return Mosaic(n_columns * cell_width, n_rows * cell_height, tuple(tiles))
 
 
+def match_frames(clock: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Find the frame of a video that was taken at each moment.
+
+    Parameters
+    ----------
+    clock : ndarray of shape (n_frames,)
+        When the video's frames were taken, in seconds, rising.
+    times : ndarray of shape (n_moments,)
+        The moments, by the same clock.
+
+    Returns
+    -------
+    ndarray of int of shape (n_moments,)
+        The nearest frame; -1 where none is within half a step of the moments.
+    """
+    if not len(clock):
+        return np.full(len(times), -1)
+    step = np.median(np.diff(times)) if len(times) > 1 else np.inf
+    after = np.minimum(np.searchsorted(clock, times), len(clock) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(times - clock[before] < clock[after] - times, before, after)
+    # a little more than half, as stamps are rounded to milliseconds
+    return np.where(np.abs(clock[nearest] - times) <= 0.5 * step + 1e-3, nearest, -1)
+
+
+def frames_of_videos(
+    videos: Mapping[str, Path], offsets: Mapping[str, float], times: np.ndarray | None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Find which frame of each video belongs to each moment of a recording.
+
+    Parameters
+    ----------
+    videos : mapping of str to Path
+        Video of each camera.
+    offsets : mapping of str to float
+        Seconds by which cameras are late; 0 for those not named.
+    times : ndarray of shape (n_moments,) or None
+        Times of the recording's keypoints; None for the moments of the longest video.
+
+    Returns
+    -------
+    times : ndarray of shape (n_moments,)
+        The moments.
+    places : dict of str to ndarray of int of shape (n_moments,)
+        Each camera's frames; -1 where it has none. By time where the times are those of one
+        of the videos, as analysis leaves them; else by number, as in tracks from elsewhere.
+    """
+    clocks = {name: frame_times(path) - offsets.get(name, 0.0) for name, path in videos.items()}
+    if times is None:
+        times = max(clocks.values(), key=len)
+    if any(
+        len(clock) == len(times) and np.allclose(clock, times, rtol=0, atol=2e-3)
+        for clock in clocks.values()
+    ):
+        return times, {name: match_frames(clock, times) for name, clock in clocks.items()}
+    fps = 1 / np.median(np.diff(times)) if len(times) > 1 else 0.0
+    places = {}
+    for name, clock in clocks.items():
+        numbers = np.arange(len(times)) + round(offsets.get(name, 0.0) * fps)
+        places[name] = np.where((numbers >= 0) & (numbers < len(clock)), numbers, -1)
+    return times, places
+
+
 def read_together(
     videos: Sequence[Path | None], frames: Sequence[Sequence[int]]
 ) -> Iterator[list[np.ndarray | None]]:
@@ -132,19 +204,26 @@ def read_together(
     videos : sequence of Path or None
         Video, or folder of images, of each view; None where there is none.
     frames : sequence of sequence of int
-        Which frames of each video, rising; all of the same length.
+        Which frames of each video, rising, -1 for none; all of the same length.
 
     Yields
     ------
     list of ndarray of uint8 of shape (height, width, 3), or None
         A picture of each view, RGB; None where its video has no such frame.
     """
-    streams = [
-        None if video is None else _picked(video, wanted)
-        for video, wanted in zip(videos, frames, strict=True)
-    ]
-    for _ in range(len(frames[0])):
-        yield [None if stream is None else next(stream) for stream in streams]
+    with contextlib.ExitStack() as stack:
+        # a thread for each reader: they decode side by side, ahead of who asks
+        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in videos]
+        streams = [
+            itertools.repeat(None, len(wanted)) if video is None else _picked(video, wanted)
+            for video, wanted in zip(videos, frames, strict=True)
+        ]
+        ahead: deque[list[Future]] = deque()
+        for _ in range(len(frames[0])):
+            while len(ahead) < 3:
+                pairs = zip(threads, streams, strict=True)
+                ahead.append([thread.submit(next, stream, None) for thread, stream in pairs])
+            yield [future.result() for future in ahead.popleft()]
 
 
 def _picked(video, wanted):

@@ -48,7 +48,7 @@ class Film:
 
 
 def plan_film(
-    image_sizes: Sequence[tuple[int, int]], n_frames: int, max_bytes: float
+    image_sizes: Sequence[tuple[int, int]], n_frames: int, max_bytes: float, aspect: float
 ) -> tuple[Mosaic, int]:
     """Choose the size and number of pictures that a number of bytes can hold.
 
@@ -60,6 +60,8 @@ def plan_film(
         Frames to show.
     max_bytes : float
         Largest size of the film.
+    aspect : float
+        Width by height of the place in which it is shown.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def plan_film(
     least = _LEAST_PIXELS * len(image_sizes)
     every = max(1, int(np.ceil(least / affordable)))
     most = min(_MOST_PIXELS, max(affordable * every, least))
-    return plan_mosaic(image_sizes, max_pixels=most), every
+    return plan_mosaic(image_sizes, max_pixels=most, aspect=aspect), every
 
 
 def encode_film(
@@ -83,6 +85,7 @@ def encode_film(
     fps: float,
     *,
     max_bytes: float,
+    aspect: float = 4 / 3,
     progress: Callable | None = None,
 ) -> Film:
     """Write the videos of several views as one H.264 film.
@@ -96,11 +99,13 @@ def encode_film(
     image_sizes : sequence of (int, int)
         Width and height of each view.
     frames : sequence of ndarray of int of shape (n_frames,)
-        The frames of each video, rising; those that it has not become grey.
+        The frames of each video, rising; -1, and those that it has not, become grey.
     fps : float
         Frames per second.
     max_bytes : float
         Largest size.
+    aspect : float
+        Width by height of the place in which the film is shown.
     progress : callable, optional
         Wraps the iteration, called as ``progress(iterable, total=n)``.
 
@@ -108,7 +113,7 @@ def encode_film(
     -------
     Film
     """
-    mosaic, every = plan_film(image_sizes, len(frames[0]), max_bytes)
+    mosaic, every = plan_film(image_sizes, len(frames[0]), max_bytes, aspect)
     picked = [rows[::every] for rows in frames]
     n_pictures = len(picked[0])
     film_fps = float(np.clip(fps / every, *_FPS_RANGE))

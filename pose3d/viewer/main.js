@@ -106,6 +106,7 @@ async function main() {
     data.nIndividuals > 1 && plural(data.nIndividuals, "individual"),
     data.nKeypoints && plural(data.nKeypoints, "keypoint"),
     data.scene && data.units && `lengths in ${data.units}`,
+    !data.scene && data.film && data.empty_3d,
   ];
   $("facts").textContent = facts.filter(Boolean).join(" · ");
   if (data.notes.length) {
@@ -113,10 +114,16 @@ async function main() {
     $("notes").querySelector("summary").textContent = plural(data.notes.length, "note");
     $("notes").querySelector("ul").append(...data.notes.map((note) => element("li", note)));
   }
+  if (data.origin.step) {
+    $("origin").textContent = `Made by ${data.origin.step} of pose3d ${data.origin.version}, ${data.origin.made}.`;
+  }
   if (data.scene) $("space-words").textContent = data.scene.words;
   state.say("space", data.empty_3d);
   state.say("stage", data.empty_views);
   if (!data.scene) $("presets").hidden = true;
+  // the room of a pane that has nothing to show goes to the other
+  $("space").hidden = !data.scene && Boolean(data.film);
+  $("stage").hidden = !data.film && Boolean(data.scene);
 
   // ---- parts
 
@@ -135,12 +142,12 @@ async function main() {
 
   function arrange() {
     const main = $("main");
+    const list = Math.min(290, Math.max(248, Math.round(0.18 * main.clientWidth)));
     const film = data.film;
-    const wish = film ? (film.width / film.height) * main.clientHeight : 0.3 * main.clientWidth;
-    const share = data.scene ? [0.25, 0.52] : [0.4, 0.75];
-    const column = Math.round(Math.min(share[1] * main.clientWidth, Math.max(share[0] * main.clientWidth, wish)));
-    const list = Math.min(290, Math.max(236, Math.round(0.18 * main.clientWidth)));
-    main.style.setProperty("--columns", `${column}px minmax(0, 1fr) ${list}px`);
+    const both = film && data.scene;
+    const wish = film ? (film.width / film.height) * main.clientHeight : 0;
+    const column = Math.round(Math.min(0.52 * main.clientWidth, Math.max(0.25 * main.clientWidth, wish)));
+    main.style.setProperty("--columns", `${both ? `${column}px ` : ""}minmax(0, 1fr) ${list}px`);
     views.resize();
     timeline.resize();
     if (space) space.resize();

@@ -257,7 +257,7 @@ function typicalSize(data) {
   return quantile(sortedFinite(Float32Array.from(sizes)), 0.5);
 }
 
-/** Plotly reads a few tags in text; this takes their brackets away. */
+/** Plotly reads a few tags in text; names keep their look but not their brackets. */
 function plainText(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return text.replaceAll("<", "\u2039").replaceAll(">", "\u203a");
 }

@@ -101,7 +101,7 @@ function findBad(sum, limit) {
 function makeTimeline(data, state, canvas, tip, player) {
   const ctx = canvas.getContext("2d");
   const still = document.createElement("canvas"); // all but the cursor
-  const gutter = 62, right = 10;
+  const gutter = 66, right = 10;
   let width = 0, height = 0, dense = 1;
   let first = 0, last = Math.max(1, data.nFrames); // frames in sight
   let sum = summarise(data, state);
@@ -213,7 +213,7 @@ function makeTimeline(data, state, canvas, tip, player) {
       pen.lineWidth = 3;
       pen.strokeStyle = color("--card");
       pen.strokeText(text, gutter + 4, from + 9);
-      pen.fillStyle = soft;
+      pen.fillStyle = ink;
       pen.fillText(text, gutter + 4, from + 9);
     }
     paintTicks(pen, columns);

@@ -122,9 +122,10 @@ function makeViews(data, state, stage, video, canvas) {
   // ---- drawing
 
   function bones(frame, xy, box, style, dashed, sure) {
-    ctx.beginPath();
+    ctx.setLineDash(dashed ? [4, 3] : []);
     for (let i = 0; i < data.nIndividuals; i++) {
       if (state.hiddenIndividuals[i]) continue;
+      ctx.beginPath();
       for (const [a, b] of data.edges) {
         if (state.hidden[a] || state.hidden[b]) continue;
         const base = i * data.nKeypoints;
@@ -134,14 +135,13 @@ function makeViews(data, state, stage, video, canvas) {
         ctx.moveTo(box.originX + box.scaleX * xy[from], box.originY + box.scaleY * xy[from + 1]);
         ctx.lineTo(box.originX + box.scaleX * xy[to], box.originY + box.scaleY * xy[to + 1]);
       }
+      ctx.lineWidth = 3;
+      ctx.strokeStyle = "rgb(0 0 0 / 45%)";
+      ctx.stroke();
+      ctx.lineWidth = 1.4;
+      ctx.strokeStyle = data.nIndividuals > 1 && !dashed ? data.individualColors[i] : style;
+      ctx.stroke();
     }
-    ctx.setLineDash(dashed ? [4, 3] : []);
-    ctx.lineWidth = 3;
-    ctx.strokeStyle = "rgb(0 0 0 / 45%)";
-    ctx.stroke();
-    ctx.lineWidth = 1.4;
-    ctx.strokeStyle = style;
-    ctx.stroke();
     ctx.setLineDash([]);
   }
 
@@ -186,7 +186,11 @@ function makeViews(data, state, stage, video, canvas) {
       }
       if (Number.isNaN(x)) continue;
       if (chosen) signs.chosen(ctx, x, y, r);
-      if (chosen || state.layers.names) label(pointName(data, p, state.layers.names), x + r + 5, y + 4);
+      if (chosen || state.layers.names) {
+        const name = pointName(data, p, state.layers.names);
+        const long = ctx.measureText(name).width;
+        label(name, x + r + 5 + long > box.x + box.w ? x - r - 5 - long : x + r + 5, y + 4);
+      }
     }
     ctx.font = "600 12px system-ui, sans-serif";
     label(data.views[v].name, box.x + 8, box.y + 17);

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from calibration.cameras import CameraRig
+from calibration.cameras import METRES, CameraRig
 from calibration.errors import DataWarning
 from calibration.files import write_text
+from calibration.multiview import move_rig
 from calibration.recordings import Recording
-from calibration.video import count_frames, probe_video
+from calibration.video import probe_video
 from pose3d.keypoints import Keypoints2D, Keypoints3D
-from pose3d.mosaic import plan_mosaic
+from pose3d.mosaic import frames_of_videos, plan_mosaic
 from pose3d.skeleton import Skeleton
 from pose3d.viewer.content import choose_rows, gather
 from pose3d.viewer.film import encode_film
@@ -67,6 +68,7 @@ def write_viewer(
     min_likelihood: float = 0.6,
     max_video_mb: float = 40.0,
     max_data_mb: float = 30.0,
+    origin: Mapping[str, Any] | None = None,
     progress: Callable | None = None,
 ) -> ViewerFile:
     """Write a recording as one HTML file that opens in a browser without a network.
@@ -82,9 +84,10 @@ def write_viewer(
     keypoints_3d : Keypoints3D, optional
         Where the keypoints are; drawn in space, and over the videos if `rig` is given.
     recording : Recording or mapping of str to path, optional
-        The video of each camera. One that cannot be found is left out, with a warning.
+        The video of each camera. Which of its frames belong together is told by the times of
+        the keypoints. One that cannot be found is left out, with a warning.
     rig : CameraRig, optional
-        The cameras, in the unit of `keypoints_3d`.
+        The cameras.
     skeleton : Skeleton, optional
         The bones.
     title : str, optional
@@ -99,6 +102,8 @@ def write_viewer(
     max_data_mb : float
         Largest size of the keypoints in 10^6 bytes; of more frames, every second, third, ...
         is shown.
+    origin : mapping, optional
+        Which step makes the page, see `calibration.files.provenance`.
     progress : callable, optional
         Wraps the iteration over frames, called as ``progress(iterable, total=n)``; a tqdm.
 
@@ -113,7 +118,13 @@ def write_viewer(
     infos = {camera: probe_video(video) for camera, video in videos.items()}
     views = _views(keypoints_2d, videos, keypoints_3d, rig)
     sizes = [_image_size(view, infos, keypoints_2d, rig) for view in views]
-    n_frames = _n_frames(keypoints_2d, keypoints_3d, videos, notes)
+    if rig is not None and keypoints_3d is not None:
+        rig = _in_units(rig, keypoints_3d.units)
+    times = _times(keypoints_2d, keypoints_3d, notes)
+    places: dict[str, np.ndarray] = {}
+    if videos:
+        times, places = frames_of_videos(videos, offsets, times)
+    n_frames = 1 if times is None else len(times)
     frames = range(n_frames) if frames is None else _checked(frames, n_frames)
     either = keypoints_3d if keypoints_3d is not None else keypoints_2d
     n_points = 1 if either is None else len(either.individuals) * len(either.keypoints)
@@ -127,6 +138,8 @@ def write_viewer(
     fps = _fps(either, infos)
     shown_fps = fps / content.document["frame_step"]
     notes += content.notes
+    # with the 3D pane beside it, or the whole width
+    aspect = 4 / 3 if "scene" in content.document else 2.0
     film, video = None, b""
     if videos and max_video_mb > 0:
         with tempfile.TemporaryDirectory() as folder:
@@ -135,9 +148,10 @@ def write_viewer(
                 film_path,
                 [videos.get(view) for view in views],
                 sizes,
-                [rows + round(offsets.get(view, 0.0) * fps) for view in views],
+                [places[view][rows] if view in places else rows for view in views],
                 shown_fps,
                 max_bytes=max_video_mb * 1e6,
+                aspect=aspect,
                 progress=progress,
             )
             video = film_path.read_bytes()
@@ -149,8 +163,9 @@ def write_viewer(
     document = content.document | {
         "title": title or name or Path(path).stem,
         "fps": shown_fps,
-        "film": _film_entry(film, sizes),
+        "film": _film_entry(film, sizes, aspect),
         "notes": notes,
+        "origin": {key: str((origin or {}).get(key, "")) for key in ("step", "version", "made")},
         "empty_views": _why_no_views(views, recording),
     }
     write_text(path, build_page(document, content.blobs, video))
@@ -272,21 +287,23 @@ def _image_size(view, infos, seen, rig):
     return tuple(int(side) + 16 for side in largest)
 
 
-def _n_frames(seen, path, videos, notes):
-    """Count the frames there are; 2D and 3D that differ start together."""
-    counts = {
-        "2D keypoints": None if seen is None else seen.n_frames,
-        "3D keypoints": None if path is None else path.n_frames,
-    }
-    known = {what: n for what, n in counts.items() if n is not None}
-    if not known:
-        known = {str(video): count_frames(video) for video in videos.values()}
-    if not known:
-        return 1
-    if len(set(known.values())) > 1:
-        words = ", ".join(f"{what} {n}" for what, n in known.items())
-        notes.append(f"Numbers of frames differ ({words}); all are shown from frame 0 on.")
-    return max(known.values())
+def _times(seen, path, notes):
+    """Return the times of the recording: of 2D and 3D keypoints, the longer's."""
+    both = [noun.times for noun in (path, seen) if noun is not None]
+    if len({len(times) for times in both}) > 1:
+        notes.append(
+            f"There are {seen.n_frames} frames of 2D and {path.n_frames} of 3D keypoints; both are "
+            "shown from frame 0 on."
+        )
+    return max(both, key=len, default=None)
+
+
+def _in_units(rig, units):
+    """Return the rig in another unit of length."""
+    if rig.units == units:
+        return rig
+    scale = np.diag([METRES[rig.units] / METRES[units]] * 3 + [1.0])
+    return CameraRig(move_rig(rig, scale).cameras, units)
 
 
 def _checked(frames, n_frames):
@@ -322,11 +339,11 @@ def _film_notes(film, views, videos, n_frames):
     return notes
 
 
-def _film_entry(film, sizes):
+def _film_entry(film, sizes, aspect):
     """Describe where each view lies, and the film if there is one."""
     if not sizes:
         return None
-    mosaic = plan_mosaic(sizes) if film is None else film.mosaic
+    mosaic = plan_mosaic(sizes, aspect=aspect) if film is None else film.mosaic
     entry = {
         "width": mosaic.width,
         "height": mosaic.height,

@@ -421,12 +421,14 @@ def test_page_works_with_what_there_is(browser, take, tmp_path, given):
         page.keyboard.press(" ")
         if many:
             wait_until(page, "parts.player.frame > 10")
-        has_3d = "keypoints_3d" in what
-        assert page.is_visible("#space-message") != has_3d
+        assert page.is_visible("#space") == ("keypoints_3d" in what or given in ("rig", "nothing"))
+        assert page.is_visible("#stage") == (given not in ("3d", "rig"))
         if given == "2d":
             assert page.inner_text("#legend tbody tr:first-child") == "nose\t0.90\t4"
-            assert "not triangulated" in page.inner_text("#space-message")
-        if given == "3d":
+            assert "They were not triangulated." in page.inner_text("#facts")
+        if given == "rig":
+            assert "Triangulate the recording" in page.inner_text("#space-message")
+        if given == "nothing":
             assert "No videos" in page.inner_text("#stage-message")
 
 
