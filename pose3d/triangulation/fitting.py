@@ -17,6 +17,9 @@ from calibration.cameras import Camera
 #: Entries of a symmetric (3, 3) matrix, in the order in which they are kept.
 ENTRIES = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
+#: Which of them stands at each of the matrix's nine places.
+SQUARE = (0, 1, 2, 1, 3, 4, 2, 4, 5)
+
 #: A step that lessens the chi-square by less than this is the last one: it is about half a
 #: standard deviation of the point, over which perspective and lens are straight.
 _SMALL_GAIN = 0.3

@@ -9,10 +9,11 @@ from calibration.cameras import CameraRig
 from calibration.errors import DataError, DataWarning
 from calibration.multiview import triangulate_dlt
 from pose3d.keypoints import Keypoints2D, Keypoints3D, Missing
-from pose3d.triangulation.fitting import Views, measure_errors
+from pose3d.triangulation.fitting import SQUARE, Views, measure_errors
 from pose3d.triangulation.locating import Located, judge, locate
 from pose3d.triangulation.noise import learn_noise, squared_limit
 from pose3d.triangulation.rays import RayTable
+from pose3d.triangulation.rig_errors import RigErrors
 
 #: What `triangulate` can do with views that disagree.
 METHODS = ("robust", "least-squares", "dlt")
@@ -76,8 +77,9 @@ def triangulate(
     Returns
     -------
     Keypoints3D
-        Points with their covariance, which holds the detector's errors and the geometry,
-        not those of the calibration; errors and belief for every view that is likely enough.
+        Points with their covariance: of the detector's errors, and of the calibration's if the
+        rig has a covariance (which all points share); errors and belief for every view that
+        is likely enough.
 
     Raises
     ------
@@ -98,6 +100,9 @@ def triangulate(
     views_of = _Seen(keypoints_2d, cameras, min_likelihood)
     noise = _noise(views_of, tables, noise_px, farthest)
 
+    rig_errors = None
+    if rig.covariance is not None:
+        rig_errors = RigErrors(rig.subset(keypoints_2d.cameras))
     result = _Result(keypoints_2d)
     starts = range(0, views_of.n_points, _BLOCK)
     for start in starts if progress is None else progress(starts):
@@ -116,7 +121,10 @@ def triangulate(
         else:
             limit = squared_limit(views, farthest) if method == "robust" else None
             located = locate(views, tables, limit=limit)
-        result.put(points, located)
+        covariance = located.covariance
+        if rig_errors is not None:
+            covariance = covariance + rig_errors.covariance(views, located.errors, covariance)
+        result.put(points, located, covariance)
     keypoints_3d = result.finish(keypoints_2d, rig.units)
     if method == "robust":
         _warn_of_disbelieved(keypoints_3d)
@@ -245,13 +253,13 @@ class _Result:
         self.used_views = np.zeros((n_cameras, n_points), dtype=bool)
         self.reason = np.zeros(n_points, dtype=np.uint8)
 
-    def put(self, points: np.ndarray, located: Located) -> None:
+    def put(self, points: np.ndarray, located: Located, covariance: np.ndarray) -> None:
         """Enter a block; what is missing stays NaN."""
         errors = located.errors
         there = located.reason == Missing.PRESENT
         self.reason[points] = located.reason
         self.xyz[points] = located.xyz.T
-        square = located.covariance[[0, 1, 2, 1, 3, 4, 2, 4, 5]].T
+        square = covariance[np.array(SQUARE)].T
         self.covariance[points] = square.reshape(-1, 3, 3)
         used = errors.used & there
         self.used_views[:, points] = used

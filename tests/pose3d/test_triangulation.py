@@ -144,6 +144,42 @@ def test_the_covariance_is_true(rng):
     assert np.mean(chi2 < 7.815) == pytest.approx(0.95, abs=0.01)
 
 
+@pytest.mark.parametrize("model", ["brown", "rational", "fisheye"])
+def test_the_covariance_knows_of_the_calibration(model, rng):
+    """What a wrong parameter does to points is what its covariance says."""
+    rig = ring_rig(3, model=model, rng=rng)
+    points = animal(rng, n_frames=2)
+    seen = seen_by(rig, rig.project(points))
+    camera = rig.cameras[1]
+    lens, n_coefficients = camera.intrinsics, camera.intrinsics.dist.size
+    spread = [1e-4] * 3 + [0.1] * 3 + [0.1] * 4 + [1e-3] * n_coefficients
+    for k, size in enumerate(spread):
+        by = np.zeros(len(spread))
+        by[k] = size
+        wrong = Camera(
+            camera.name,
+            replace(
+                lens,
+                matrix=lens.matrix + [[by[6], 0, by[8]], [0, by[7], by[9]], [0, 0, 0]],
+                dist=lens.dist + by[10:],
+            ),
+            rotation_vectors(rotation_matrices(by[:3]) @ camera.rotation),
+            camera.tvec + by[3:6],
+        )
+        covariance = np.zeros((3 * len(spread),) * 2)
+        covariance[len(spread) + k, len(spread) + k] = size**2
+        wrong_rig = CameraRig((rig.cameras[0], wrong, rig.cameras[2]), covariance=covariance)
+        found = triangulate(seen, wrong_rig, method="least-squares", noise_px=1e-6)
+        shift = found.xyz[:, 0] - points
+        expected = shift[..., :, np.newaxis] * shift[..., np.newaxis, :]
+        np.testing.assert_allclose(
+            found.covariance[:, 0],
+            expected,
+            atol=1e-10 + 0.02 * np.abs(expected).max(),
+            err_msg=f"{k}",
+        )
+
+
 def test_a_likelihood_and_a_covariance_weigh_views(rng):
     rig = ring_rig(4, rng=rng)
     points = animal(rng, n_frames=500)
