@@ -156,8 +156,6 @@ def write_viewer(
             )
             video = film_path.read_bytes()
         notes += _film_notes(film, views, videos, len(rows))
-    elif videos:
-        notes.append("The videos were left out, as asked for.")
     for note in notes:
         warnings.warn(note, DataWarning, stacklevel=2)
     document = content.document | {
