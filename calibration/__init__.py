@@ -13,7 +13,7 @@ The map, floor by floor; a module imports from its own floor or below.
 1. nouns: `arrays`, `errors`, `lenses`, `cameras`, `boards`, `recordings`, `results`
 2. verbs: `multiview`, `detection`, `intrinsics`, `extrinsics`, `bundle`, `verdict`, `solve`,
    `synthetic`
-3. edges: `files`, `video`, `formats`, `anipose`, `figures`
+3. edges: `files`, `video`, `formats`, `anipose`, `figures`, `report`
 4. doors: `steps`
 """
 
@@ -36,7 +36,12 @@ HOMES = {
     "DataError": "calibration.errors",
     "DataWarning": "calibration.errors",
     "calibrate": "calibration.solve",
+    "load_board": "calibration.formats.boards",
+    "load_calibration": "calibration.formats.toml",
+    "load_rig": "calibration.formats.toml",
     "reprojection_errors": "calibration.multiview",
+    "save_board": "calibration.formats.boards",
+    "save_rig": "calibration.formats.toml",
     "triangulate_dlt": "calibration.multiview",
 }
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Calibration files, one module per format."""
