@@ -119,7 +119,6 @@ async function main() {
   }
   if (data.scene) $("space-words").textContent = data.scene.words;
   state.say("space", data.empty_3d);
-  state.say("stage", data.empty_views);
   if (!data.scene) $("presets").hidden = true;
   // the room of a pane that has nothing to show goes to the other
   $("space").hidden = !data.scene && Boolean(data.film);
@@ -135,7 +134,7 @@ async function main() {
 
   const broken = await loadFilm(data, video);
   state.pictures = Boolean(data.film && data.film.fps && !broken);
-  if (broken) state.say("stage", broken);
+  state.say("stage", broken || data.empty_views);
   video.hidden = !state.pictures;
 
   // ---- layout: the mosaic's column is as wide as its proportions ask
@@ -290,3 +289,9 @@ async function main() {
 
 // for tests, and for those who like to look inside
 window.viewer = main();
+window.viewer.catch((error) => {
+  $("stage").hidden = false;
+  $("stage-message").hidden = false;
+  $("stage-message").textContent =
+    `This page cannot be shown (${error.message}). It needs Chrome or Edge 103, Firefox 113, Safari 16.4, or later.`;
+});

@@ -72,9 +72,11 @@ def take(tmp_path_factory):
 
 
 @contextmanager
-def opened(browser, path, *, allowed=None, **options):
+def opened(browser, path, *, allowed=None, before=None, **options):
     """Open a page; afterwards, nothing may have gone wrong in it or left it."""
     page = browser.new_page(**{"viewport": {"width": 1366, "height": 768}, **options})
+    if before:
+        page.add_init_script(before)
     troubles = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
@@ -235,6 +237,19 @@ def test_play_ends_at_the_last_frame_and_starts_again(page):
     wait_until(page, "parts.player.frame > 0 && parts.player.frame < 30")
 
 
+def test_older_browsers_show_the_frame_that_is_named_too(browser, whole):
+    before = (
+        "delete HTMLVideoElement.prototype.requestVideoFrameCallback; delete Uint8Array.fromBase64"
+    )
+    with opened(browser, whole, before=before) as page:
+        plays_films(page)
+        for frame in (0, 40, 41, 7):
+            go(page, frame)
+            assert number_in_picture(page, 2) == frame
+        page.keyboard.press(" ")
+        wait_until(page, "parts.player.frame >= 20")
+
+
 def test_keys_step_and_jump(page):
     for key, frame in (
         ("ArrowRight", 1), (".", 11), ("ArrowLeft", 10), (",", 0), ("End", 47), ("Home", 0),
@@ -283,6 +298,43 @@ def test_hidden_keypoints_are_nowhere(page):
         ".find((trace) => trace.data.index === 5).data.x.join()"
     )
     assert [part == "NaN" for part in x.split(",")] == [False, True, False]
+
+
+def test_inferred_points_are_drawn_apart(browser, take, tmp_path):
+    _, _, path, _ = take
+    filled = path.filled.copy()
+    filled[3, 0, 0] = True
+    write_viewer(tmp_path / "v.html", keypoints_3d=replace(path, filled=filled))
+    with opened(browser, tmp_path / "v.html") as page:
+        go(page, 3)
+        traces = page.evaluate(
+            "Object.values(document.querySelector('#plot')._fullLayout.scene._scene.traces)"
+            ".filter((trace) => [5, 6].includes(trace.data.index))"
+            ".sort((a, b) => a.data.index - b.data.index).map((trace) => trace.data.x.join())"
+        )
+        there = [[part != "NaN" for part in x.split(",")] for x in traces]
+        assert there == [[False, True, True], [True, False, False]]
+        page.locator("#legend tbody tr").nth(0).click()
+        assert "inferred, not measured" in page.inner_text("#details")
+
+
+def test_the_eye_follows_the_animal(browser, take, tmp_path):
+    _, _, path, _ = take
+    away = np.linspace(0, 3000, N_FRAMES)[:, np.newaxis, np.newaxis, np.newaxis] * [1, 0, 0]
+    write_viewer(tmp_path / "v.html", keypoints_3d=replace(path, xyz=path.xyz + away))
+    place = (
+        "document.querySelector('#plot')._fullLayout.scene._scene.getCamera().center.x.toFixed(3)"
+    )
+    with opened(browser, tmp_path / "v.html") as page:
+        assert page.get_attribute("#follow", "aria-pressed") == "true"
+        start = float(page.evaluate(place))
+        go(page, N_FRAMES - 1)
+        assert float(page.evaluate(place)) - start > 0.5
+        page.keyboard.press("f")
+        page.wait_for_timeout(200)
+        still = page.evaluate(place)
+        go(page, 0)
+        assert page.evaluate(place) == still
 
 
 def test_drawing_without_plotlys_insides_works_too(take, page):
