@@ -1,0 +1,199 @@
+"""Steps: from boards to the rig, from 2D keypoints to 3D."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from calibration.cameras import METRES, CameraRig
+from calibration.errors import DataError
+from calibration.files import provenance
+from calibration.results import Outcome
+from pose3d.keypoints import Keypoints3D, Missing
+from pose3d.project import Project
+
+__all__ = ["triangulate_recording"]
+
+
+def triangulate_recording(
+    project: str | os.PathLike,
+    recording: str,
+    *,
+    min_likelihood: float | None = None,
+    method: str = "robust",
+    calibration: str | os.PathLike | None = None,
+    cameras: list[str] | None = None,
+    max_error_px: float | None = None,
+    trust_calibration: bool = False,
+) -> Outcome:
+    """Find the keypoints of a recording in space from what its cameras saw.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    recording : str
+        Name of the recording.
+    min_likelihood : float
+        Views less likely than this are left out; the project's pcutoff unless told.
+    method : str
+        robust chooses the views that agree, least-squares and dlt believe all.
+    calibration : path
+        The calibration file to use instead of the project's.
+    cameras : list of str
+        The cameras to use; all that were analysed unless told.
+    max_error_px : float
+        Distance in pixels from which a view is never believed.
+    trust_calibration : bool
+        Use a calibration even if it was found wrong.
+    """
+    from calibration.multiview import move_rig
+    from pose3d.formats.keypoints import load_keypoints_2d, save_keypoints_3d
+    from pose3d.triangulation import triangulate
+
+    project = Project.load(project)
+    project.recording(recording)
+    seen_path = project.keypoints_2d_path(recording)
+    if not seen_path.is_file():
+        raise FileNotFoundError(
+            f"{seen_path} is not there: {recording!r} has no 2D keypoints yet. Find them with "
+            "analyze-recording."
+        )
+    rig_path = Path(calibration) if calibration else project.calibration_path(recording)
+    if not rig_path.is_file():
+        raise FileNotFoundError(
+            f"{rig_path} is not there: {recording!r} has no calibration yet. Make one with "
+            "calibrate-rig, or name one (calibration)."
+        )
+    seen = load_keypoints_2d(seen_path)
+    if cameras is not None:
+        unknown = [name for name in cameras if name not in seen.cameras]
+        if unknown:
+            raise DataError(
+                f"{seen_path} has no camera {unknown[0]!r}; it has {', '.join(seen.cameras)}."
+            )
+        seen = seen.subset(cameras)
+    rig = _trusted_rig(rig_path, seen.cameras, trust_calibration)
+    unknown = [name for name in seen.cameras if name not in rig.names]
+    if unknown:
+        known = ",".join(name for name in seen.cameras if name in rig.names)
+        raise DataError(
+            f"{seen_path} has a camera {unknown[0]!r} that {rig_path} does not have; it has "
+            f"{', '.join(rig.names)}. Calibrate that camera too, or leave it out "
+            f"(--cameras {known})."
+        )
+    if rig.units != project.units:
+        scale = np.diag([METRES[rig.units] / METRES[project.units]] * 3 + [1.0])
+        moved = move_rig(rig, scale)
+        rig = CameraRig(moved.cameras, project.units, moved.covariance)
+    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+
+    found = triangulate(
+        seen,
+        rig,
+        min_likelihood=cutoff,
+        method=method,
+        max_error_px=max_error_px,
+        progress=lambda blocks: tqdm(blocks, desc="triangulate", unit="block", disable=None),
+    )
+    path = project.keypoints_3d_path(recording)
+    arguments = {
+        "recording": recording,
+        "min_likelihood": cutoff,
+        "method": method,
+        "cameras": list(seen.cameras),
+        "max_error_px": max_error_px,
+        "trust_calibration": trust_calibration,
+    }
+    inputs = {"keypoints": seen_path, "calibration": rig_path}
+    save_keypoints_3d(path, found, provenance("triangulate_recording", arguments, inputs))
+    return _outcome(path, recording, found)
+
+
+def _trusted_rig(path: Path, cameras, trust: bool) -> CameraRig:
+    """Load the rig of a calibration, unless it was found wrong."""
+    from calibration.formats.toml import load_rig, read_verdict
+
+    rig = load_rig(path)
+    if trust:
+        return rig
+    used = rig.subset([name for name in rig.names if name in cameras])
+    for first, second in used.coincident():
+        first_left = ",".join(name for name in used.names if name != second)
+        second_left = ",".join(name for name in used.names if name != first)
+        raise DataError(
+            f"{path}: cameras {first!r} and {second!r} stand at the same place and look the same "
+            "way; one is a copy of the other, and what is triangulated with both is wrong. "
+            "Calibrate again (calibrate-rig); or leave out the one that is wrong "
+            f"(--cameras {first_left}, or --cameras {second_left}); or take the calibration as it "
+            "is (--trust-calibration)."
+        )
+    if read_verdict(path) == "FAIL":
+        raise DataError(
+            f"{path} has the verdict FAIL: what is triangulated with it is wrong. Read its "
+            "findings (show-rig), record boards as they say and calibrate again (calibrate-rig); "
+            "or take the calibration as it is (--trust-calibration)."
+        )
+    return rig
+
+
+def _outcome(path: Path, recording: str, found: Keypoints3D) -> Outcome:
+    """Say how much was found, how well the views agree, and how far to trust it."""
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(np.trace(found.covariance, axis1=-2, axis2=-1))
+    there = found.reason == Missing.PRESENT
+    table = [
+        {
+            "keypoint": name,
+            "present %": round(100 * float(there[..., i].mean()), 1) if there.size else 0.0,
+            "reprojection px": _median(found.reprojection_error[..., i]),
+            "views": _median(np.where(there, found.n_views, np.nan)[..., i]),
+            f"spread {found.units}": _median(spread[..., i]),
+        }
+        for i, name in enumerate(found.keypoints)
+    ]
+    seen = np.isfinite(found.view_errors)
+    figures = {
+        "n_frames": found.n_frames,
+        "share_present": float(there.mean()) if there.size else 0.0,
+        "median_reprojection_px": _median(found.reprojection_error),
+        "median_views": _median(np.where(there, found.n_views, np.nan)),
+        f"median_spread_{found.units}": _median(spread),
+        "missing": {
+            reason.name.lower(): int((found.reason == reason).sum())
+            for reason in Missing
+            if reason != Missing.PRESENT
+        },
+        "believed": {
+            name: float(used[saw].mean()) if saw.any() else float("nan")
+            for name, used, saw in zip(found.cameras, found.used_views, seen, strict=True)
+        },
+    }
+    failed = ""
+    if not there.any():
+        causes = ", ".join(
+            f"{n} {cause.replace('_', ' ')}" for cause, n in figures["missing"].items() if n
+        )
+        failed = (
+            f"No keypoint of {recording!r} could be found in space ({causes}). Look at the 2D "
+            "keypoints (create-labeled-video) and at the calibration (show-rig)."
+        )
+    return Outcome(
+        path=path,
+        summary=(
+            f"{figures['share_present']:.0%} of the keypoints in {found.n_frames} frames of "
+            f"{recording!r}, median {figures['median_reprojection_px']:.2f} px from where the "
+            "cameras saw them."
+        ),
+        table=tuple(table),
+        figures=figures,
+        failed=failed,
+    )
+
+
+def _median(values) -> float:
+    """Return the median of what is there, rounded for reading; NaN, in silence, of nothing."""
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    return round(float(np.median(values)), 3) if values.size else float("nan")

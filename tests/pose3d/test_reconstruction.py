@@ -1,0 +1,179 @@
+"""From the 2D keypoints of a project to its 3D, by the public steps."""
+
+import csv
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.cameras import CameraRig
+from calibration.errors import DataError, DataWarning
+from calibration.formats.toml import save_rig
+from calibration.images import write_image
+from calibration.multiview import move_rig
+from calibration.synthetic import ring_rig
+from pose3d.formats.keypoints import (
+    load_keypoints_3d,
+    read_origin,
+    save_keypoints_2d,
+)
+from pose3d.formats.trc import load_trc
+from pose3d.keypoints import Keypoints2D
+from pose3d.project import Project
+from pose3d.steps.exchange import export_keypoints
+from pose3d.steps.projects import add_recording, create_project
+from pose3d.steps.reconstruction import triangulate_recording
+
+KEYPOINTS = ("nose", "tail")
+
+
+@pytest.fixture
+def rig(rng):
+    return ring_rig(3, image_size=(64, 48), focal=50.0, rng=rng)
+
+
+@pytest.fixture
+def points(rng):
+    return rng.uniform(-100, 100, size=(20, 1, 2, 3))
+
+
+@pytest.fixture
+def project(tmp_path, rig, points, rng):
+    """A project with a calibration and the 2D keypoints of one recording."""
+    folder = tmp_path / "project"
+    create_project(folder, cameras=list(rig.names), keypoints=list(KEYPOINTS))
+    for name in rig.names:
+        for i in range(2):
+            image = rng.integers(0, 255, size=(48, 64, 3), dtype=np.uint8)
+            path = tmp_path / "videos" / name / f"img{i:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, image)
+    add_recording(folder, "trot", [str(tmp_path / "videos")])
+    xy = rig.project(points) + rng.normal(scale=0.05, size=(3, 20, 1, 2, 2))
+    seen = Keypoints2D(
+        xy=xy,
+        likelihood=np.full(xy.shape[:-1], 0.9),
+        cameras=rig.names,
+        individuals=("animal",),
+        keypoints=KEYPOINTS,
+        times=np.arange(20) / 50,
+        image_sizes=[(64, 48)] * 3,
+    )
+    loaded = Project.load(folder)
+    save_keypoints_2d(loaded.keypoints_2d_path("trot"), seen)
+    save_rig(rig, loaded.calibration_path("trot"))
+    return folder
+
+
+def test_a_recording_becomes_points_in_space(project, points):
+    outcome = triangulate_recording(project, "trot")
+    found = load_keypoints_3d(outcome.path)
+    assert outcome.path == project.resolve() / "keypoints-3d" / "trot.h5"
+    assert np.median(np.linalg.norm(found.xyz - points, axis=-1)) < 2
+    assert outcome.figures["share_present"] == 1
+    assert [row["keypoint"] for row in outcome.table] == ["nose", "tail"]
+    assert outcome.table[0]["views"] == 3
+    assert 0 < outcome.table[0]["spread mm"] < 4
+    assert 0 < outcome.figures["median_reprojection_px"] < 0.2
+    assert not outcome.failed
+    origin = read_origin(outcome.path)
+    assert origin["step"] == "triangulate_recording"
+    assert origin["arguments"]["min_likelihood"] == 0.6
+    assert set(origin["inputs"]) == {"keypoints", "calibration"}
+
+
+def test_the_cutoff_is_the_projects_unless_told(project):
+    config = project / "config.yaml"
+    config.write_text(
+        config.read_text(encoding="utf-8").replace("pcutoff: 0.6", "pcutoff: 0.95"),
+        encoding="utf-8",
+    )
+    outcome = triangulate_recording(project, "trot")
+    assert outcome.figures["share_present"] == 0
+    assert outcome.figures["missing"]["not_seen"] == 40
+    assert "No keypoint of 'trot'" in outcome.failed
+    assert "40 not seen" in outcome.failed
+    assert not triangulate_recording(project, "trot", min_likelihood=0.5).failed
+
+
+def test_points_are_in_the_projects_unit(project, rig, points):
+    scale = np.diag([1e-3, 1e-3, 1e-3, 1.0])
+    metres = CameraRig(move_rig(rig, scale).cameras, "m")
+    save_rig(metres, project / "metres.toml")
+    found = load_keypoints_3d(
+        triangulate_recording(project, "trot", calibration=project / "metres.toml")
+    )
+    assert found.units == "mm"
+    assert np.median(np.linalg.norm(found.xyz - points, axis=-1)) < 2
+
+
+def test_a_recordings_own_calibration_wins(project, rig):
+    (project / "calibrations").mkdir()
+    motion = np.eye(4)
+    motion[:3, 3] = [5000, 0, 0]
+    save_rig(move_rig(rig, motion), project / "calibrations" / "trot.toml")
+    found = load_keypoints_3d(triangulate_recording(project, "trot"))
+    assert np.median(found.xyz[..., 0]) > 4000
+
+
+def test_copied_cameras_are_refused_until_told(project, rig):
+    copied = replace(rig.cameras[1], name="cam_2")
+    save_rig(CameraRig((*rig.cameras[:2], copied)), project / "calibration.toml")
+    with (
+        pytest.warns(DataWarning, match="'cam_1' and 'cam_2' stand at the same place"),
+        pytest.raises(DataError, match=r"'cam_1' and 'cam_2' .*--cameras cam_0,cam_1.*--trust-cal"),
+    ):
+        triangulate_recording(project, "trot")
+    with pytest.warns(DataWarning, match="stand at the same place"):
+        outcome = triangulate_recording(project, "trot", cameras=["cam_0", "cam_1"])
+    assert load_keypoints_3d(outcome).cameras == ("cam_0", "cam_1")
+    assert outcome.figures["share_present"] == 1
+    with pytest.warns(DataWarning):
+        assert triangulate_recording(project, "trot", trust_calibration=True).path.is_file()
+
+
+def test_a_calibration_that_failed_is_refused_until_told(project):
+    path = project / "calibration.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text.replace("[metadata]\n", '[metadata]\nverdict = "FAIL"\n'), encoding="utf-8"
+    )
+    with pytest.raises(DataError, match="verdict FAIL.*calibrate again.*--trust-calibration"):
+        triangulate_recording(project, "trot")
+    assert not triangulate_recording(project, "trot", trust_calibration=True).failed
+
+
+def test_what_is_not_there_is_named_with_the_step_that_makes_it(project, rig):
+    with pytest.raises(DataError, match="no recording 'trott'. Did you mean 'trot'"):
+        triangulate_recording(project, "trott")
+    with pytest.raises(DataError, match="no camera 'back'; it has cam_0, cam_1, cam_2"):
+        triangulate_recording(project, "trot", cameras=["back", "cam_0"])
+    with pytest.raises(FileNotFoundError, match="triangulate-recording"):
+        export_keypoints(project, "trot")
+    save_rig(rig.subset(["cam_0", "cam_2"]), project / "calibration.toml")
+    with pytest.raises(DataError, match=r"camera 'cam_1' that .*--cameras cam_0,cam_2"):
+        triangulate_recording(project, "trot")
+    (project / "calibration.toml").unlink()
+    with pytest.raises(FileNotFoundError, match="calibrate-rig"):
+        triangulate_recording(project, "trot")
+    shutil.rmtree(project / "keypoints-2d")
+    with pytest.raises(FileNotFoundError, match="analyze-recording"):
+        triangulate_recording(project, "trot")
+
+
+def test_points_are_exported(project):
+    found = load_keypoints_3d(triangulate_recording(project, "trot"))
+    trc = export_keypoints(project, "trot", format="trc")
+    assert trc.path == project.resolve() / "exports" / "trot.trc"
+    np.testing.assert_array_equal(load_trc(trc).xyz, found.xyz[:, 0])
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        export_keypoints(project, "trot", format="trc")
+    assert export_keypoints(project, "trot", format="trc", overwrite=True).path.is_file()
+    table = export_keypoints(project, "trot", format="anipose", out=project / "a.csv")
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[3]["tail_score"]) == 0.9
+    assert export_keypoints(project, "trot").path.name == "trot.csv"
+    with pytest.raises(ValueError, match="format is 'c3d'; expected one of csv, anipose, trc"):
+        export_keypoints(project, "trot", format="c3d")
