@@ -1,0 +1,264 @@
+"""One camera's lens from the boards it saw, and which lens model the boards bear out."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibration import lenses
+from calibration.boards import BoardDetections
+from calibration.bundle import bundle_adjust, free_parameters, lens_prior
+from calibration.cameras import Camera, CameraRig, Intrinsics
+from calibration.errors import CalibrationError
+from calibration.normals import view_normals
+from calibration.poses import MIN_CORNERS, homographies, posable_views, pose_errors, view_poses
+
+logger = logging.getLogger(__name__)
+
+#: What a user may ask for: lens model, and which of its coefficients are free.
+LENS_CHOICES = {
+    "pinhole": ("pinhole", ()),
+    "k1": ("brown", (0,)),
+    "k1k2": ("brown", (0, 1)),
+    "k1k2p1p2": ("brown", (0, 1, 2, 3)),
+    "brown": ("brown", (0, 1, 2, 3, 4)),
+    "rational": ("rational", (0, 1, 2, 3, 4, 5, 6, 7)),
+    "fisheye": ("fisheye", (0, 1, 2, 3)),
+}
+#: What "auto" chooses from, the simplest first. It starts at k1 k2: one camera's views may not
+#: tell k2 from nothing where all cameras' together will.
+AUTO_CHOICES = ("k1k2", "k1k2p1p2", "brown", "rational")
+#: By how much the rational model must be better to be taken, for its eight coefficients say more
+#: of what was not seen, and any model that turns back inside the image, where it has no rays.
+_RATIONAL_HANDICAP = 1.03
+_BLIND_HANDICAP = 1.05
+#: Views of one camera from which its lens is first fitted; the joint fit takes them all.
+_MAX_VIEWS = 40
+#: Fewest views for which leaving each out in turn tells models apart.
+_MIN_VIEWS_TO_CHOOSE = 6
+
+
+@dataclass(frozen=True, eq=False)
+class LensFit:
+    """What the boards before one camera say of its lens.
+
+    Attributes
+    ----------
+    intrinsics : Intrinsics
+        The lens.
+    choice : str
+        Which of `LENS_CHOICES` it is.
+    coefficients : tuple of int
+        The distortion coefficients that are free.
+    left_out_px : mapping of str to float
+        Root mean square residual per coordinate, for every model tried, of views left out of
+        the fit; empty where the model was told or the views are too few.
+    rms_px : float
+        The same of the fitted views.
+    """
+
+    intrinsics: Intrinsics
+    choice: str
+    coefficients: tuple[int, ...]
+    left_out_px: Mapping[str, float]
+    rms_px: float
+
+
+def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "auto") -> LensFit:
+    """Fit one camera's lens to the boards it saw.
+
+    Parameters
+    ----------
+    detections : BoardDetections
+        Corners of all cameras.
+    camera : str
+        The camera.
+    model : str
+        One of `LENS_CHOICES`; "auto" takes the one of `AUTO_CHOICES` that best predicts views
+        left out of the fit.
+
+    Returns
+    -------
+    LensFit
+
+    Raises
+    ------
+    CalibrationError
+        If no view shows enough of the board.
+    """
+    check_choice(model)
+    alone = _chosen_views(detections, camera)
+    if model != "auto":
+        kind, coefficients = LENS_CHOICES[model]
+        result = _fit_anew(alone, kind, coefficients)
+        return LensFit(result.rig.cameras[0].intrinsics, model, coefficients, {}, result.rms_px)
+    fits = {"brown": _fit_anew(alone, *LENS_CHOICES["brown"])}
+    fits["rational"] = _refit(alone, fits["brown"], "rational", robust=True)
+    # all models are judged by the corners that the richest does not call wrong
+    used = np.where(fits["rational"].used[..., np.newaxis], alone.corners, np.nan)
+    alone = replace(alone, corners=used)
+    for name in AUTO_CHOICES:
+        fits[name] = _refit(alone, fits.get(name, fits["brown"]), name, robust=False)
+    choice, left_out = AUTO_CHOICES[0], {}
+    if len(alone.frames) >= _MIN_VIEWS_TO_CHOOSE:
+        n_used = 2 * np.count_nonzero(np.isfinite(used[..., 0]))
+        for name in AUTO_CHOICES:
+            losses = _left_out_losses(alone, fits[name], LENS_CHOICES[name][1])
+            left_out[name] = float(np.sqrt(losses.sum() / n_used))
+        scores = dict(left_out)
+        scores["rational"] *= _RATIONAL_HANDICAP
+        for name, fit in fits.items():
+            scores[name] *= _BLIND_HANDICAP ** (blind_share(fit.rig.cameras[0].intrinsics) > 0)
+        choice = min(AUTO_CHOICES, key=scores.get)  # the simpler one where they are equal
+    logger.info("lens of %s: %s, left out %s", camera, choice, left_out)
+    fit = fits[choice]
+    return LensFit(
+        fit.rig.cameras[0].intrinsics, choice, LENS_CHOICES[choice][1], left_out, fit.rms_px
+    )
+
+
+def check_choice(model: str) -> None:
+    """Refuse a lens model that is none."""
+    if model != "auto" and model not in LENS_CHOICES:
+        raise ValueError(f"model is {model!r}; expected auto, {', '.join(LENS_CHOICES)}.")
+
+
+def blind_share(lens: Intrinsics) -> float:
+    """Return the share of the image in which the lens model has no ray.
+
+    A polynomial fitted to the middle may turn back farther out; no world point projects there.
+    """
+    x, y = (np.linspace(0, side - 1, 17) for side in lens.image_size)
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    return float(np.isnan(lens.undistort(grid)[..., 0]).mean())
+
+
+def _chosen_views(detections, camera):
+    """One camera's views for its lens: the fullest of each stretch of time."""
+    i = detections.cameras.index(camera)
+    moments = np.flatnonzero(posable_views(detections)[i])
+    if len(moments) == 0:
+        n_any = np.count_nonzero(detections.n_seen[i])
+        raise CalibrationError(
+            f"Camera {camera!r} never shows enough of the board for its pose: "
+            f"{n_any} of its {len(detections.frames)} moments hold any corner at all. Move the "
+            "board before it, and check that the board described is the board filmed."
+        )
+    n_seen = detections.n_seen[i]
+    stretches = np.array_split(moments, min(_MAX_VIEWS, len(moments)))
+    best = [stretch[np.argmax(n_seen[stretch])] for stretch in stretches]
+    corners = detections.corners[i, best]
+    return BoardDetections(
+        corners[np.newaxis],
+        (camera,),
+        detections.board,
+        detections.image_sizes[i : i + 1],
+        detections.frames[best],
+    )
+
+
+def _first_lens(alone, model):
+    """Guess the focal length: of many, that under which the views look most like the board."""
+    size = np.array(alone.image_sizes[0], dtype=np.float64)
+    centre = (size - 1) / 2
+    board = np.array(alone.board.corners)
+    dist = np.zeros(lenses.COEFFICIENTS[model])
+    candidates = size.max() * np.geomspace(0.25, 8.0, 26)
+    errors = []
+    maps = None if model == "fisheye" else homographies(board[:, :2], alone.corners[0])[0]
+    for focal in candidates:
+        matrix = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+        normalised = Intrinsics(matrix, dist, size, model).undistort(alone.corners[0])
+        here = None if maps is None else np.linalg.inv(matrix) @ maps
+        error = view_poses(board, normalised, maps=here)[1][:, 0]
+        # a view that no focal length explains must not outvote the others
+        errors.append(np.minimum(error * focal, 0.05 * size.max()).mean())
+    errors = np.array(errors)
+    # where boards without tilt leave a range of focal lengths, an ordinary lens is likeliest
+    good = np.flatnonzero(errors <= 1.05 * errors.min() + 1e-9)
+    focal = candidates[good[np.argmin(np.abs(np.log(candidates[good] / size.max())))]]
+    matrix = [[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]]
+    return Intrinsics(matrix, dist, size, model)
+
+
+def _fit_anew(alone, kind, coefficients):
+    """Fit a lens of which nothing is known."""
+    lens = _first_lens(alone, kind)
+    # the first coefficient before the others: far from the answer they run away together
+    for free in (coefficients[:1], coefficients):
+        result = _fit(alone, lens, free)
+        lens = result.rig.cameras[0].intrinsics
+    if _has_mirrored(alone, result):  # a pose may start so while the lens is unknown
+        result = _fit(alone, lens, coefficients)
+    return result
+
+
+def _fit(alone, lens, coefficients, *, poses=None, robust=True):
+    """Fit the lens and the boards' poses from one camera alone."""
+    camera = Camera(alone.cameras[0], lens, np.zeros(3), np.zeros(3))
+    if poses is None:
+        both, _ = view_poses(np.array(alone.board.corners), lens.undistort(alone.corners[0]))
+        poses = both[:, 0]
+    return bundle_adjust(
+        CameraRig((camera,), alone.board.units),
+        alone,
+        poses,
+        free=[free_parameters(camera, pose=False, coefficients=coefficients)],
+        priors=[lens_prior(camera)],
+        robust=robust,
+        tolerance=1e-6,
+    )
+
+
+def _has_mirrored(alone, result):
+    """Tell whether a view fits its board clearly better in another pose than the one found."""
+    board = np.array(alone.board.corners)
+    normalised = result.rig.cameras[0].intrinsics.undistort(alone.corners[0])
+    _, fresh = view_poses(board, normalised)
+    return np.any(fresh[:, 0] < 0.7 * pose_errors(board, normalised, result.board_poses))
+
+
+def _refit(alone, result, choice, *, robust):
+    """Fit another model, starting from one that has been fitted."""
+    lens = result.rig.cameras[0].intrinsics
+    kind, coefficients = LENS_CHOICES[choice]
+    dist = np.zeros(lenses.COEFFICIENTS[kind])
+    dist[: lens.dist.size] = lens.dist
+    dist[[k for k in range(dist.size) if k not in coefficients]] = 0.0
+    lens = replace(lens, dist=dist, model=kind)
+    return _fit(alone, lens, coefficients, poses=result.board_poses, robust=robust)
+
+
+def _left_out_losses(same, result, coefficients):
+    """Squared residuals of each view under the lens fitted to all other views.
+
+    One Newton step from the common fit gives the lens without a view, and the view's own
+    normal equations the loss it then has with its pose fitted afresh.
+    """
+    # a view of which nearly all corners were judged wrong says nothing of the lens
+    views = result.used[0].sum(axis=1) >= MIN_CORNERS
+    poses = result.board_poses[views]
+    products, _ = view_normals(
+        result.rig.cameras[0].intrinsics,
+        poses[:, :3, :3],
+        poses[:, :3, 3],
+        np.array(same.board.corners),
+        same.corners[0, views],
+        result.used[0, views],
+        None,
+    )
+    rest = np.array([6, 7, 8, 9, *(10 + k for k in coefficients), products.shape[1] - 1])
+    mixed = products[:, :6][:, :, rest]
+    reduced = products[:, rest][:, :, rest] - np.swapaxes(mixed, 1, 2) @ np.linalg.solve(
+        products[:, :6, :6], mixed
+    )
+    normal, gradient = reduced[:, :-1, :-1], reduced[:, :-1, -1]
+    _, precision = lens_prior(result.rig.cameras[0])
+    total = normal.sum(axis=0) + np.diag(precision[rest[:-1]])
+    change = -np.linalg.solve(total - normal, gradient[..., np.newaxis])[..., 0]
+    return (
+        reduced[:, -1, -1]
+        - 2 * (gradient * change).sum(axis=1)
+        + np.einsum("vi,vij,vj->v", change, normal, change)
+    )

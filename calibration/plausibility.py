@@ -1,0 +1,165 @@
+"""Checks of a verdict that need no residual: motion of the board, lenses, places, scale.
+
+What the figures are for stands in the table of `calibration.verdict`.
+"""
+
+import numpy as np
+
+from calibration.evidence import Evidence, by_camera, finding, listed
+from calibration.intrinsics import blind_share
+from calibration.results import Finding
+from calibration.rotations import rotation_vectors
+
+MIN_TILT = (np.radians(5), np.radians(1))
+MIN_DEPTH = (0.05, 0.01)
+FOCAL_ERROR = (0.01, 0.05)
+POSITION_ERROR = (0.01, 0.05)
+FOCAL_SIDES = ((0.3, 20.0), (0.15, 200.0))
+PRINCIPAL_POINT = 0.2
+ASPECT = 0.03
+NEAR = 0.005
+
+
+def motion(evidence: Evidence) -> list[Finding]:
+    """Tell whether the board was tilted and moved before each camera, and at all."""
+    told, weak, still = [], [], []
+    for i, name in enumerate(evidence.names):
+        boards = evidence.boards[i, evidence.views[i]]
+        middles = evidence.middles[i, evidence.views[i]]
+        distance = np.median(middles[:, 2])
+        turn = np.ptp(rotation_vectors(boards[:, :3, :3] @ boards[0, :3, :3].T), axis=0).max()
+        shift = np.ptp(middles, axis=0).max() / distance
+        still.append(turn < MIN_TILT[1] and shift < MIN_DEPTH[1])
+        normals = boards[:, :3, 2]
+        mean = normals.mean(axis=0) / np.linalg.norm(normals.mean(axis=0))
+        tilt = np.arccos(np.clip(normals @ mean, -1, 1)).max()
+        depth = np.ptp(middles[:, 2]) / distance
+        told.append(
+            f"{name!r} {np.degrees(tilt):.0f} degrees of tilt, {100 * depth:.0f} % of distance"
+        )
+        if tilt < MIN_TILT[0] and depth < MIN_DEPTH[0]:
+            weak.append(told[-1])
+    return finding(
+        "FAIL" if all(still) else "WARN" if weak else "PASS",
+        "motion of the board",
+        "The board never moves." if all(still) else f"{listed(weak or told)}.",
+        "Tilt the board by 30 to 45 degrees to all sides, near and far.",
+    )
+
+
+def focal_errors(evidence: Evidence) -> list[Finding]:
+    """Tell how well the boards determine each focal length."""
+    errors = evidence.calibration.standard_errors["focal"]
+    focal = np.array([camera.intrinsics.matrix[[0, 1], [0, 1]] for camera in evidence.rig])
+    return by_camera(
+        evidence,
+        "standard error of the focal length",
+        (errors / focal).max(axis=1),
+        FOCAL_ERROR,
+        lambda value: f"{100 * value:.2f} %",
+        "The boards hardly determine it: tilt the board by 30 to 45 degrees, near and far, before "
+        "these cameras.",
+    )
+
+
+def position_errors(evidence: Evidence) -> list[Finding]:
+    """Tell how well the boards determine where each camera stands."""
+    errors = np.linalg.norm(evidence.calibration.standard_errors["position"], axis=1)
+    return by_camera(
+        evidence,
+        "standard error of the position",
+        errors / evidence.distances,
+        POSITION_ERROR,
+        lambda value: f"{100 * value:.2f} % of its distance to the board",
+        "Record more moments at which these cameras and others see the board.",
+    )
+
+
+def lenses(evidence: Evidence) -> list[Finding]:
+    """Look for lenses that no camera has, and for models that turn back inside the image."""
+    findings, folded = [], []
+    for camera in evidence.rig:
+        lens = camera.intrinsics
+        size = np.array(lens.image_size, dtype=np.float64)
+        focal = lens.matrix[[0, 1], [0, 1]]
+        sides = focal / size.max()
+        told, level = [], "PASS"
+        for limits, worse in zip(FOCAL_SIDES, ("WARN", "FAIL"), strict=True):
+            if sides.min() < limits[0] or sides.max() > limits[1]:
+                level = worse
+        if level != "PASS":
+            told.append(f"focal lengths {focal[0]:.0f} and {focal[1]:.0f} px")
+        off = np.abs(lens.matrix[:2, 2] - (size - 1) / 2) / size
+        if off.max() > PRINCIPAL_POINT:
+            told.append(f"principal point {lens.matrix[0, 2]:.0f}, {lens.matrix[1, 2]:.0f}")
+        if abs(focal[0] / focal[1] - 1) > ASPECT:
+            told.append(f"fx {focal[0]:.0f} and fy {focal[1]:.0f} px differ")
+        share = blind_share(lens)
+        if share > 0:
+            folded.append(f"{camera.name!r} in {100 * share:.0f} % of its image")
+        if told:
+            text = f"{camera.name!r}, {size[0]:.0f} x {size[1]:.0f} pixels: {listed(told)}."
+            level = "WARN" if level == "PASS" else level
+            remedy = (
+                "Such lenses are rare. Check the size of the pictures and of the squares, move the "
+                "board to all corners of the image and tilt it, or choose a simpler lens model."
+            )
+            findings += finding(level, "lens", text, remedy)
+    if folded:
+        text = f"The lens model turns back outside what the board covered: {listed(folded)}."
+        remedy = "Points there have no ray. Move the board to the image's edges and corners."
+        findings += finding("WARN", "lens beyond the board", text, remedy)
+    return findings or finding("PASS", "lens", "All lenses look like lenses.", "")
+
+
+def places(evidence: Evidence) -> list[Finding]:
+    """Look for cameras that stand in one another or behind the board."""
+    findings = []
+    copies = evidence.rig.coincident()
+    for first, second in copies:
+        text = f"{first!r} and {second!r} stand at the same place and look the same way."
+        remedy = "One is a copy of the other: check which pictures belong to which camera."
+        findings += finding("FAIL", "places", text, remedy)
+    positions = np.stack([camera.position for camera in evidence.rig])
+    for i, first in enumerate(evidence.names):
+        for j in range(i + 1, len(evidence.names)):
+            apart = np.linalg.norm(positions[i] - positions[j])
+            near = NEAR * np.nanmedian(evidence.distances)
+            if apart < near and (first, evidence.names[j]) not in copies:
+                units = evidence.rig.units
+                text = f"{first!r} and {evidence.names[j]!r} stand {apart:.2g} {units} apart."
+                remedy = "Their rays hardly cross: points that only they see have no depth."
+                findings += finding("WARN", "places", text, remedy)
+    # the printed side looks against its z axis, so that a camera before it looks along it
+    facing = np.einsum("cfi,cfi->cf", evidence.boards[..., :3, 2], np.nan_to_num(evidence.middles))
+    behind = ((facing < 0) & evidence.views).sum(axis=1) > 0.5 * evidence.views.sum(axis=1)
+    if behind.any():
+        told = ", ".join(
+            repr(name) for name, back in zip(evidence.names, behind, strict=True) if back
+        )
+        # no residual shows a mirrored world; where some cameras see the front it is none
+        findings += finding(
+            "FAIL" if behind.all() else "WARN",
+            "places",
+            f"{told} see{'s' if behind.sum() == 1 else ''} the board from behind.",
+            "Right for a board printed on both sides; else the pictures are mirrored or the "
+            "corners numbered in mirrored order.",
+        )
+    return findings or finding("PASS", "places", "All cameras stand apart, before the board.", "")
+
+
+def scale(evidence: Evidence) -> list[Finding]:
+    """State the board and the distances: a wrong square size shows in no residual."""
+    board, rig = evidence.calibration.detections.board, evidence.rig
+    apart = [
+        f"{first.name!r} to {second.name!r} {np.linalg.norm(first.position - second.position):.4g}"
+        for first, second in zip(rig.cameras, rig.cameras[1:], strict=False)
+    ]
+    return finding(
+        "PASS",
+        "scale",
+        f"Squares of {board.square_length:g} {board.units}, {board.squares_x} x "
+        f"{board.squares_y}; in {rig.units}: {listed(apart) or 'one camera'}. "
+        "Compare with a measured distance.",
+        "",
+    )

@@ -1,0 +1,241 @@
+"""Whether to believe a calibration: named causes, and what to do about each.
+
+====================== ========================= ========================= =======================
+looked at              WARN                      FAIL                      why there
+====================== ========================= ========================= =======================
+moments                fewer than 10                                       12 to 20 good ones reach
+                                                                           what corners allow
+links of cameras       fewer than 5 shared       1 shared moment           one view leaves a mirror
+                       moments                                             image; five settle it
+residual of the        1 px RMS                  3 px                      corners are found to 0.1
+corners fitted                                                             to 0.5 px
+held out, to fitted    1.5 times, 0.1 px more    3 times, 0.5 px more      a sound fit foretells
+                                                                           new moments as well
+one camera's residual  3 times the middle one's                            it moved, is late, blurs
+residual together, to  2 times, 0.2 px more      4 times, 0.7 px more      cameras that moved or are
+that of cameras alone                                                      late agree only alone
+corners judged wrong   10 % of a camera's        40 %                      a fit that drops so many
+                                                                           explains something else
+views judged wrong     2 % of a camera's         30 %                      late or moved: all of the
+                                                                           view is off
+image covered          20 % of its cells                                   elsewhere the lens is
+                                                                           extrapolated
+board's motion         5 degrees of tilt and     1 degree and 1 % of its   distance and focal length
+                       5 % of distance           distance                  trade off without
+focal length's error   1 %                       5 %                       1 % of a depth of 10 cm
+                                                                           is a millimetre
+position's error       1 % of the distance to    5 %                       the same
+                       the board
+lens                   principal point a fifth   focal length under 0.15   no lens that takes
+                       of the image off, fx and  or over 200 image sides   pictures looks so
+                       fy 3 % apart, under 0.3
+                       or over 20 image sides,
+                       turns back in the image
+places                 nearer than 0.5 % of the  copies of one another;    no two devices stand
+                       distance to the board;    board seen from behind    there; a mirrored world
+                       board seen from behind    by all                    shows in no residual
+====================== ========================= ========================= =======================
+
+The figures are the constants below. Errors of one standard deviation come from the fit; they
+hold where the board is flat and the cameras are simultaneous.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from calibration import plausibility
+from calibration.evidence import Evidence, by_camera, finding, graded, listed, worse_than
+from calibration.results import LEVELS, Finding, RigCalibration, Verdict
+
+MIN_MOMENTS = 10
+MIN_SHARED = (5, 2)
+RMS_PX = (1.0, 3.0)
+HELD_OUT_RATIO = (1.5, 3.0)
+HELD_OUT_MORE_PX = (0.1, 0.5)
+CAMERA_RATIO = 3.0
+ALONE_RATIO = (2.0, 4.0)
+ALONE_MORE_PX = (0.2, 0.7)
+WRONG_SHARE = (0.10, 0.40)
+WRONG_VIEWS = (0.02, 0.30)
+#: A view is wrong where this share of its corners is.
+WRONG_IN_VIEW = 0.7
+MIN_COVERED = 0.2
+#: Cells across and down an image when its coverage is counted.
+CELLS = (8, 6)
+
+
+def judge(calibration: RigCalibration, *, alone_px: Mapping[str, float] | None = None) -> Verdict:
+    """Look for what is wrong with a calibration.
+
+    Parameters
+    ----------
+    calibration : RigCalibration
+        Its own verdict is not looked at.
+    alone_px : mapping of str to float, optional
+        Root mean square residual of each camera that was first fitted alone.
+
+    Returns
+    -------
+    Verdict
+        A finding for everything looked at, in the order of the module's table; those that are
+        well say what was found, those that are not also what to do.
+    """
+    checks: tuple[Callable[[Evidence], list[Finding]], ...] = (
+        _moments,
+        _links,
+        _residuals,
+        lambda evidence: _together(evidence, alone_px or {}),
+        _held_out,
+        _wrong_corners,
+        _coverage,
+        plausibility.motion,
+        plausibility.focal_errors,
+        plausibility.position_errors,
+        plausibility.lenses,
+        plausibility.places,
+        plausibility.scale,
+    )
+    evidence = Evidence(calibration)
+    return Verdict(tuple(each for check in checks for each in check(evidence)))
+
+
+def _moments(evidence):
+    count = evidence.n_moments
+    level = "PASS" if count >= MIN_MOMENTS else "WARN"
+    return finding(
+        level,
+        "moments",
+        f"{count} moments at which two cameras or more saw the board.",
+        f"Record at least {MIN_MOMENTS}, better 20, with the board elsewhere in each.",
+    )
+
+
+def _links(evidence):
+    """Each camera's strongest link to those already linked: the tree of most shared moments."""
+    shared = evidence.calibration.shared_views
+    linked, weak, told, level = [0], [], [], "PASS"
+    while len(linked) < len(evidence.names):
+        rest = [j for j in range(len(evidence.names)) if j not in linked]
+        count, i, j = max((int(shared[i, j]), -i, -j) for i in linked for j in rest)
+        text = f"{evidence.names[-i]!r} and {evidence.names[-j]!r} share {count} moments"
+        told.append(text)
+        linked.append(-j)
+        grade = graded(-count, (-MIN_SHARED[0] + 0.5, -MIN_SHARED[1] + 0.5))
+        level = max(level, grade, key=LEVELS.index)
+        if grade != "PASS":
+            weak.append(text)
+    return finding(
+        level,
+        "links between cameras",
+        f"{listed(weak or told) or 'one camera alone'}.",
+        f"Weak: {MIN_SHARED[0]} are needed. Record the board where both see it.",
+    )
+
+
+def _residuals(evidence):
+    found = finding(
+        graded(evidence.rms, RMS_PX),
+        "residual",
+        f"{evidence.rms:.2f} px RMS per coordinate over the corners fitted, "
+        f"{evidence.calibration.rms_px:.2f} px over all.",
+        "Check that the pictures are of the same moments, that no camera moved, that the board "
+        "is flat and is the one described.",
+    )
+    middle = np.nanmedian(evidence.camera_rms)
+    if len(evidence.names) < 3:
+        return found
+    return found + by_camera(
+        evidence,
+        "residual by camera",
+        evidence.camera_rms / middle,
+        (CAMERA_RATIO, np.inf),
+        lambda ratio: f"{ratio * middle:.2f} px",
+        "These cameras fit worse than the others: look whether they moved, run late, or are out "
+        "of focus, or try the rational or fisheye lens model.",
+    )
+
+
+def _together(evidence, alone_px):
+    level, told = "PASS", []
+    for name, together in zip(evidence.names, evidence.camera_rms, strict=True):
+        alone = alone_px.get(name, np.nan)
+        if np.isfinite(alone):
+            told.append(f"{name!r} {alone:.2f} px alone, {together:.2f} px together")
+            grade = worse_than(together, alone, ALONE_RATIO, ALONE_MORE_PX)
+            level = max(level, grade, key=LEVELS.index)
+    return finding(
+        level,
+        "cameras alone and together",
+        f"{listed(told)}.",
+        "Each camera agrees with itself better than with the others: their pictures are not of "
+        "the same moments, or a camera moved during the recording.",
+    )
+
+
+def _held_out(evidence):
+    held_out, fitted = evidence.calibration.held_out_rms_px, evidence.calibration.rms_px
+    if np.isnan(held_out):
+        return finding(
+            "WARN",
+            "held out",
+            "Too few moments to keep any out of the fit.",
+            "Record more; only moments that were not fitted show what a fit is worth.",
+        )
+    level = worse_than(held_out, fitted, HELD_OUT_RATIO, HELD_OUT_MORE_PX)
+    if level == "FAIL" and evidence.n_moments < MIN_MOMENTS:
+        level = "WARN"  # half of a few moments may not determine what all of them do
+    return finding(
+        level,
+        "held out",
+        f"{held_out:.2f} px RMS per coordinate on moments kept out of a fit, {fitted:.2f} px on "
+        "those fitted (all corners).",
+        "The fit follows its own moments: record more, with the board tilted and in all of the "
+        "space the cameras see, or choose a simpler lens model.",
+    )
+
+
+def _wrong_corners(evidence):
+    seen, fitted = evidence.seen.sum(axis=2), evidence.fitted.sum(axis=2)
+    corners = 1 - fitted.sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    wrong = (seen > 0) & (fitted < (1 - WRONG_IN_VIEW) * seen)
+    views = wrong.sum(axis=1) / np.maximum((seen > 0).sum(axis=1), 1)
+
+    def percent(value):
+        return f"{100 * value:.1f} %"
+
+    return by_camera(
+        evidence,
+        "corners judged wrong",
+        corners,
+        WRONG_SHARE,
+        percent,
+        "They were left out of the fit. Look at their pictures: blur, reflections, something "
+        "that is taken for the board.",
+    ) + by_camera(
+        evidence,
+        "views judged wrong",
+        views,
+        WRONG_VIEWS,
+        percent,
+        "Whole boards stand elsewhere than the other cameras say: a camera is late, lost a frame "
+        "or was moved. Check that equal frame numbers are equal moments; record again.",
+    )
+
+
+def _coverage(evidence):
+    shares = []
+    for i, camera in enumerate(evidence.rig):
+        corners = evidence.calibration.detections.corners[i][evidence.fitted[i]]
+        cells = (corners / camera.intrinsics.image_size * CELLS).astype(int)
+        cells = cells[((cells >= 0) & (cells < CELLS)).all(axis=1)]
+        shares.append(len(np.unique(cells, axis=0)) / (CELLS[0] * CELLS[1]))
+    return by_camera(
+        evidence,
+        "image covered",
+        [-share for share in shares],
+        (-MIN_COVERED, np.inf),
+        lambda value: f"{-100 * value:.0f} %",
+        "Move the board to the edges and corners of these cameras' images, or trust them in the "
+        "middle only.",
+    )
