@@ -2,6 +2,7 @@
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.offline
 
 from calibration.boards import BoardDetections
 from calibration.cameras import CameraRig
@@ -12,6 +13,11 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 
 #: What every figure is shown with: no logo, nothing sent anywhere.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+
+
+def plotly_script() -> str:
+    """Return plotly's own script, for pages that open offline."""
+    return plotly.offline.get_plotlyjs()
 
 
 def colour(index: int) -> str:

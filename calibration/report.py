@@ -4,6 +4,7 @@ import html
 import os
 
 from calibration import figures
+from calibration.cameras import CameraRig
 from calibration.files import write_text
 from calibration.results import RigCalibration
 
@@ -34,9 +35,7 @@ def save_report(path: str | os.PathLike, calibration: RigCalibration, *, title: 
     """
     rig, verdict = calibration.rig, calibration.verdict
     parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8>",
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(title)}</h1>",
+        _head(title),
         f"<p><strong class={verdict.level}>{verdict.level}</strong> · {len(rig)} cameras, "
         f"{len(calibration.detections.frames)} moments, lengths in {rig.units}. On moments kept "
         f"out of the fit, corners lie {calibration.held_out_rms_px:.3f} px from where they should "
@@ -58,16 +57,40 @@ def save_report(path: str | os.PathLike, calibration: RigCalibration, *, title: 
         ("Error of each board", [figures.plot_board_errors(calibration)]),
         ("Moments that two cameras share", [figures.plot_shared_views(calibration)]),
     ]  # fmt: skip
-    script: bool | str = True
     for heading, drawn in plots:
         parts.append(f"<h2>{heading}</h2><div class={'cameras' if len(drawn) > 1 else 'one'}>")
-        for figure in drawn:
-            parts.append(
-                figure.to_html(full_html=False, include_plotlyjs=script, config=figures.CONFIG)
-            )
-            script = False
+        parts += [_inline(figure) for figure in drawn]
         parts.append("</div>")
     write_text(path, "\n".join(parts) + "\n")
+
+
+def save_rig_view(path: str | os.PathLike, rig: CameraRig, *, title: str) -> None:
+    """Write a view of a rig of which nothing but the cameras is known.
+
+    Parameters
+    ----------
+    path : path
+        The HTML file.
+    rig : CameraRig
+        The rig.
+    title : str
+        What it is; shown as text.
+    """
+    write_text(path, f"{_head(title)}\n{_inline(figures.plot_rig(rig))}\n")
+
+
+def _head(title):
+    """Write the head of a page: its title and plotly itself, so that it opens offline."""
+    title = html.escape(title)
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
+        f"<style>{_STYLE}</style><script>{figures.plotly_script()}</script><h1>{title}</h1>"
+    )
+
+
+def _inline(figure):
+    """Write a figure into a page that holds plotly."""
+    return figure.to_html(full_html=False, include_plotlyjs=False, config=figures.CONFIG)
 
 
 def _camera_table(calibration):

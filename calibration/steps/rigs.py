@@ -1,0 +1,146 @@
+"""Steps: from board videos to a calibrated rig with its verdict, and a look at it."""
+
+import os
+from pathlib import Path
+
+from calibration.results import Outcome
+
+
+def calibrate_rig(
+    videos: str | os.PathLike,
+    *,
+    board: str | os.PathLike,
+    out: str | os.PathLike = "calibration.toml",
+    report: str | os.PathLike | None = None,
+    cameras: list[str] | None = None,
+    model: str = "auto",
+) -> Outcome:
+    """Calibrate a rig from videos or pictures of a board, and say whether to believe it.
+
+    A calibration that is found wrong (FAIL) is written as calibration.rejected.toml, never over
+    a good file.
+
+    Parameters
+    ----------
+    videos : path
+        Folder with a video, or a folder of pictures, of the board per camera; or the file that
+        detect-boards wrote.
+    board : path
+        The board.toml that describes the board.
+    out : path
+        The calibration file to write.
+    report : path
+        The report to write; beside the calibration file unless told.
+    cameras : list of str
+        Names of the cameras; found in the names of files and folders unless told.
+    model : str
+        Lens model: auto, pinhole, k1, k1k2, k1k2p1p2, brown, rational or fisheye.
+    """
+    from tqdm import tqdm
+
+    from calibration.files import provenance
+    from calibration.formats.detections import load_detections
+    from calibration.formats.toml import save_rig
+    from calibration.report import save_report
+    from calibration.solve import calibrate
+    from calibration.steps.boards import detect_boards
+
+    videos, out = Path(videos), Path(out)
+    found = videos
+    if videos.is_dir():
+        found = out.with_suffix(".detections.h5")
+        detect_boards(videos, board=board, out=found, cameras=cameras)
+    detections = load_detections(found)
+    with tqdm(total=None, desc="calibrate", bar_format="{desc}: {postfix}", disable=None) as bar:
+        calibration = calibrate(detections, model=model, progress=bar.set_postfix_str)
+    verdict = calibration.verdict
+    failed = verdict.level == "FAIL"
+    target = out.with_suffix(".rejected.toml") if failed else out
+    report = Path(report) if report else out.with_name(f"_{out.stem}.html")
+    origin = provenance("calibrate_rig", {"model": model}, {"boards": found, "board": Path(board)})
+    save_rig(calibration, target, origin)
+    save_report(report, calibration, title=f"Calibration of {', '.join(calibration.rig.names)}")
+    causes = [f for f in verdict.findings if f.level != "PASS"]
+    said = "; ".join(f"{f.level} {f.name}: {f.found} {f.remedy}".strip() for f in causes)
+    errors = calibration.standard_errors
+    table = tuple(
+        {
+            "camera": camera.name,
+            "lens": camera.intrinsics.model,
+            "boards": int(calibration.shared_views[i, i]),
+            "mean error px": float(calibration.camera_errors[i]),
+            "focal px": float(camera.intrinsics.matrix[0, 0]),
+            "± px": float(errors["focal"][i, 0]),
+            f"position ± {calibration.rig.units}": float(max(errors["position"][i])),
+        }
+        for i, camera in enumerate(calibration.rig)
+    )
+    return Outcome(
+        report,
+        f"{verdict.level}: corners of boards kept out of the fit lie "
+        f"{calibration.held_out_rms_px:.3f} px from where they should (RMS per coordinate). "
+        f"Wrote {target}. {said}".strip(),
+        table,
+        {
+            "calibration": str(target),
+            "verdict": verdict.level,
+            "held_out_rms_px": calibration.held_out_rms_px,
+            "rms_px": calibration.rms_px,
+            "n_boards": int((calibration.detections.n_seen > 0).any(axis=0).sum()),
+        },
+        f"The calibration cannot be believed. {said}" if failed else "",
+    )
+
+
+def show_rig(
+    calibration: str | os.PathLike,
+    *,
+    out: str | os.PathLike | None = None,
+    open_browser: bool = True,
+) -> Outcome:
+    """Show a calibrated rig in 3D, with its report where the file has its evidence.
+
+    Parameters
+    ----------
+    calibration : path
+        The calibration file, ours or aniposelib's.
+    out : path
+        The HTML file to write; beside the calibration unless told.
+    open_browser : bool
+        Whether to open it.
+    """
+    import webbrowser
+
+    import numpy as np
+
+    from calibration.formats.toml import evidence_path, load_calibration, load_rig, read_verdict
+    from calibration.report import save_report, save_rig_view
+
+    path = Path(calibration)
+    rig = load_rig(path)
+    out = Path(out) if out else path.with_name(f"_{path.stem}.html")
+    title = f"Rig of {', '.join(rig.names)}"
+    verdict = read_verdict(path)
+    if verdict is not None and evidence_path(path).exists():
+        save_report(out, load_calibration(path), title=title)
+    else:
+        save_rig_view(out, rig, title=title)
+    if open_browser:
+        webbrowser.open(out.resolve().as_uri())
+    centre = np.mean([camera.position for camera in rig], axis=0)
+    table = tuple(
+        {
+            "camera": camera.name,
+            "lens": camera.intrinsics.model,
+            "image": "{} x {}".format(*camera.intrinsics.image_size),
+            "focal px": float(camera.intrinsics.matrix[0, 0]),
+            f"from the centre {rig.units}": float(np.linalg.norm(camera.position - centre)),
+        }
+        for camera in rig
+    )
+    return Outcome(
+        out,
+        f"{len(rig)} cameras, lengths in {rig.units}, verdict {verdict or 'unknown'}.",
+        table,
+        {"n_cameras": len(rig), "units": rig.units, "verdict": verdict},
+    )
