@@ -210,10 +210,11 @@ def _noise(views_of, tables, noise_px, max_error_px):
                 f"{shape}, one for each camera and keypoint."
             )
         return np.broadcast_to(noise, shape)
-    step = max(views_of.n_points // _SAMPLE, 1)
-    # whole frames, evenly spread, so that every keypoint has its share
-    frames = np.arange(0, views_of.n_points // views_of.n_keypoints, step)
-    points = (frames[:, np.newaxis] * views_of.n_keypoints + np.arange(shape[1])).ravel()
+    # every keypoint of some animals in some frames, evenly spread
+    n_rows = views_of.n_points // views_of.n_keypoints
+    n_sampled = min(n_rows, -(-_SAMPLE // views_of.n_keypoints))
+    rows = np.unique(np.linspace(0, n_rows - 1, n_sampled).astype(int))
+    points = (rows[:, np.newaxis] * views_of.n_keypoints + np.arange(shape[1])).ravel()
     views = views_of.take(points)
     enough = np.count_nonzero(views.seen, axis=0) >= 2
     if enough.any():
