@@ -117,8 +117,10 @@ def encode_film(
     picked = [rows[::every] for rows in frames]
     n_pictures = len(picked[0])
     film_fps = float(np.clip(fps / every, *_FPS_RANGE))
-    # a part is for the container's own tables: 16 bytes a picture and a few kB
-    limit = 8 * max(0.95 * max_bytes - 20 * n_pictures, 1e4) * film_fps / n_pictures
+    # the container's own tables take 16 bytes a picture and a few kB; the encoder may spend two
+    # seconds' worth of bits before it must keep to the rate
+    bits = 8 * max(0.95 * max_bytes - 20 * n_pictures, 1e4)
+    limit = bits / (n_pictures / film_fps + 2)
     moments = read_together(videos, picked)
     if progress is not None:
         moments = progress(moments, total=n_pictures)
