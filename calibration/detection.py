@@ -1,0 +1,238 @@
+"""Find a calibration board in an image.
+
+`detect_board` gives the corners of a ChArUco board or checkerboard, fitted to a few hundredths
+of a pixel, and only those that the whole board agrees with. What the board looks like, if it
+is not quite what was said, is found out by `calibration.recognition`.
+"""
+
+import cv2
+import numpy as np
+
+from calibration.board_images import opencv_board
+from calibration.boards import Board, CharucoBoard
+from calibration.corners import (
+    drop_strays,
+    local_grid,
+    quadrant_contrast,
+    refine_corners,
+    spacing,
+)
+from calibration.errors import CalibrationError
+
+#: Longest side of the image in which markers are first looked for, in pixels.
+_FIRST_LOOK = 1600
+
+_FAST = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
+
+#: How a checkerboard is looked for: longest side of the image, finder, flags. The first look
+#: takes a few milliseconds; each of the others finds boards that those before it miss.
+_CHECKERBOARD_LOOKS = (
+    (640, cv2.findChessboardCorners, _FAST),
+    (1280, cv2.findChessboardCorners, _FAST),
+    (960, cv2.findChessboardCorners, cv2.CALIB_CB_ADAPTIVE_THRESH),
+    (960, cv2.findChessboardCornersSB, cv2.CALIB_CB_EXHAUSTIVE),
+    (2560, cv2.findChessboardCorners, _FAST),
+)
+
+#: Fewest corners that say anything about a camera.
+MIN_CORNERS = 6
+
+
+def detect_board(board: Board, image: np.ndarray, *, thorough: bool = True) -> np.ndarray:
+    """Find the corners of a board in an image.
+
+    Parameters
+    ----------
+    board : Checkerboard or CharucoBoard
+        The board, with its layout (`legacy`) and print (`inverted`) as they are.
+    image : ndarray of uint8 of shape (height, width)
+        Luma.
+    thorough : bool
+        Whether to look again, more closely and several times slower, where the first look
+        misses the board or part of it.
+
+    Returns
+    -------
+    ndarray of shape (n_corners, 2)
+        Pixels; NaN where a corner was not seen, all NaN where the board was not found. The
+        order is that of ``board.corners``; see `half_turn` for boards that look the same
+        upside down.
+
+    Raises
+    ------
+    CalibrationError
+        If the corners of such a board cannot be told apart.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 2:
+        raise ValueError(
+            f"image has shape {image.shape} and type {image.dtype}; expected (height, width) of "
+            'uint8. Read it with pixels="luma".'
+        )
+    if isinstance(board, CharucoBoard):
+        if board.inverted:
+            image = 255 - image
+        margin = (1 - board.marker_length / board.square_length) / 2
+        clear = min(0.5 * margin, 0.2)
+        start, axes = _find_charuco(board, image, thorough)
+    else:
+        clear = 0.2
+        start, axes = _find_checkerboard(board, image, thorough)
+    return _settle(board, image, start, axes, clear)
+
+
+def half_turn(board: Board) -> np.ndarray | None:
+    """Return how corners change places if a board is turned upside down unnoticed.
+
+    A checkerboard with both counts of squares odd or both even looks the same after half a
+    turn: one image cannot tell the two orders apart. `detect_board` then gives either; which
+    one it is follows from the other cameras, so the calibration settles it.
+
+    Returns
+    -------
+    ndarray of int of shape (n_corners,) or None
+        ``corners[half_turn(board)]`` is the other order; None where the board's colours or
+        markers leave no doubt.
+    """
+    if isinstance(board, CharucoBoard) or (board.squares_x + board.squares_y) % 2:
+        return None
+    return np.arange(board.n_corners)[::-1]
+
+
+def _grid(board):
+    """Inner corners in squares, (n_corners, 2)."""
+    return board.corners[:, :2] / board.square_length
+
+
+def _black_first(board):
+    """Tell for each corner whether the square towards +x and +y is black."""
+    column, row = np.round(_grid(board)).astype(int).T
+    shifted = isinstance(board, CharucoBoard) and board.legacy and board.squares_y % 2 == 0
+    return (column + row + shifted) % 2 == 0
+
+
+def _settle(board, image, start, axes, clear):
+    """Refine corners and keep those that look like corners and lie where they should.
+
+    Twice: a first value too far off can end on the edge of a marker; the second time every
+    corner starts where its refined neighbours put it.
+    """
+    grid = _grid(board)
+    settled = np.full((board.n_corners, 2), np.nan)
+    for squares in (0.1, 0.05):
+        fitted = _fitted(board, image, start, axes, clear)
+        settled = drop_strays(grid, fitted, squares=squares)
+        if np.isfinite(settled[:, 0]).sum() < MIN_CORNERS:
+            settled[:] = np.nan
+            break
+        start, axes = local_grid(grid, settled)
+    return settled
+
+
+def _fitted(board, image, start, axes, clear):
+    """Refine corners; NaN where the image holds no such corner near the first value."""
+    fitted = np.full_like(start, np.nan)
+    height, width = image.shape
+    # NaN compares as False
+    inside = ((start >= 1) & (start <= (width - 2, height - 2))).all(axis=1)
+    # a board seen from its front is never mirrored
+    facing = axes[:, 0, 0] * axes[:, 1, 1] > axes[:, 0, 1] * axes[:, 1, 0]
+    tried = np.flatnonzero(inside & facing & (spacing(axes) > 3))
+    fitted[tried] = refine_corners(image, start[tried], axes[tried], clear=clear)
+    moved = np.linalg.norm(fitted - start, axis=1)
+    tried = np.flatnonzero(moved < np.maximum(0.2 * spacing(axes), 1.5))
+    if len(tried) < MIN_CORNERS:
+        return np.full_like(start, np.nan)
+    black_first = _black_first(board)[tried]
+    contrast = quadrant_contrast(image, fitted[tried], axes[tried], black_first, clear)
+    sharp = tried[contrast > max(0.15 * np.median(contrast), 2.0)]
+    return np.where(np.isin(np.arange(len(start)), sharp)[:, np.newaxis], fitted, np.nan)
+
+
+def _shrunk(image, longest):
+    """Return an image no longer than so many pixels, and how much it was shrunk."""
+    scale = longest / max(image.shape)
+    if scale >= 1:
+        return image, 1.0
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _find_charuco(board, image, thorough):
+    """Predict the corners of a ChArUco board from its markers: one quick look, then a close one."""
+    small, scale = _shrunk(image, _FIRST_LOOK)
+    found = {
+        number: (points + 0.5) / scale - 0.5
+        for number, points in _markers(board, small, (7, 7, 10)).items()
+    }
+    if thorough and len(found) < board.squares_x * board.squares_y // 2:
+        found |= _markers(board, image, (3, 23, 10))
+    places = np.asarray(opencv_board(board).getObjPoints(), dtype=np.float64)[..., :2]
+    grid = places[list(found)] / board.square_length
+    points = np.array(list(found.values())).reshape(-1, 4, 2)
+    # a marker read wrongly is not where the others put it; alone, nothing speaks against it
+    middle = grid.mean(axis=1)
+    predicted, axes = local_grid(middle, points.mean(axis=1))
+    stray = np.linalg.norm(predicted - points.mean(axis=1), axis=1) > 0.5 * spacing(axes)
+    if stray.any():
+        stray = np.isnan(drop_strays(middle, points.mean(axis=1), squares=0.3)[:, 0])
+    if stray.sum() > 0.4 * len(stray):  # another board with the same markers
+        stray[:] = True
+    return local_grid(grid[~stray].reshape(-1, 2), points[~stray].reshape(-1, 2), at=_grid(board))
+
+
+def _markers(board, image, windows):
+    """Find markers with some windows of OpenCV's adaptive threshold: corners (4, 2) by number."""
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.adaptiveThreshWinSizeMin = windows[0]
+    parameters.adaptiveThreshWinSizeMax = windows[1]
+    parameters.adaptiveThreshWinSizeStep = windows[2]
+    detector = cv2.aruco.ArucoDetector(opencv_board(board).getDictionary(), parameters)
+    found, ids, _ = detector.detectMarkers(image)
+    ids = [] if ids is None else np.asarray(ids).ravel().tolist()
+    return dict(zip(ids, np.asarray(found, dtype=np.float64).reshape(-1, 4, 2), strict=True))
+
+
+def _find_checkerboard(board, image, thorough):
+    """Find the corners of a checkerboard roughly, in an order that its colours allow."""
+    columns, rows = board.squares_x - 1, board.squares_y - 1
+    if board.squares_x == board.squares_y and board.squares_x % 2:
+        raise CalibrationError(
+            f"A checkerboard of {board.squares_x} x {board.squares_y} squares looks the same "
+            "after every quarter turn, so its corners cannot be told apart. Use a board with "
+            "one side odd and one even, or a ChArUco board."
+        )
+    for longest, find, flags in _CHECKERBOARD_LOOKS[: None if thorough else 1]:
+        small, scale = _shrunk(image, longest)
+        found, corners = find(small, (columns, rows), flags=flags)
+        if found:  # OpenCV hands over corners where it found none, too
+            # OpenCV 4 gives (n, 1, 2), OpenCV 5 (n, 2)
+            corners = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+            corners = _ordered((corners + 0.5) / scale - 0.5, board, image)
+            return corners, local_grid(_grid(board), corners)[1]
+    return np.full((board.n_corners, 2), np.nan), np.full((board.n_corners, 2, 2), np.nan)
+
+
+def _ordered(corners, board, image):
+    """Turn a grid of corners so that it is not mirrored and its black squares are black."""
+    grid = corners.reshape(board.squares_y - 1, board.squares_x - 1, 2)
+    along, down = grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0]
+    if along[0] * down[1] - along[1] * down[0] < 0:
+        grid = grid[::-1]
+    turns = [grid, grid[::-1, ::-1]]
+    if board.squares_x == board.squares_y:
+        quarter = np.swapaxes(grid, 0, 1)[::-1]
+        turns += [quarter, quarter[::-1, ::-1]]
+    # of orders that look alike, the one whose first corner is nearest the top left
+    turns.sort(key=lambda turn: turn[0, 0].sum())
+    return max(turns, key=lambda turn: _fits_colours(turn, image)).reshape(-1, 2)
+
+
+def _fits_colours(grid, image):
+    """Tell whether the squares between corners are black and white as the order says."""
+    middles = (grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:]) / 4
+    middles = middles.astype(np.float32)
+    levels = cv2.remap(image, middles[..., 0], middles[..., 1], cv2.INTER_LINEAR)
+    row, column = np.indices(levels.shape)
+    black = (row + column) % 2 == 0  # the square below right of the first corner, as at (1, 1)
+    return levels[~black].mean() > levels[black].mean()
