@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from calibration.cameras import METRES, CameraRig
-from calibration.errors import DataWarning
+from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
 from calibration.multiview import move_rig
 from calibration.recordings import Recording
@@ -85,7 +85,8 @@ def write_viewer(
         Where the keypoints are; drawn in space, and over the videos if `rig` is given.
     recording : Recording or mapping of str to path, optional
         The video of each camera. Which of its frames belong together is told by the times of
-        the keypoints. One that cannot be found is left out, with a warning.
+        the keypoints. One that cannot be found or read is left out, with a
+        warning.
     rig : CameraRig, optional
         The cameras.
     skeleton : Skeleton, optional
@@ -115,7 +116,8 @@ def write_viewer(
     _check_same_animal(keypoints_2d, keypoints_3d)
     notes: list[str] = []
     name, videos, offsets = _videos(recording, notes)
-    infos = {camera: probe_video(video) for camera, video in videos.items()}
+    infos = _probed(videos, notes)
+    videos = {camera: videos[camera] for camera in infos}
     views = _views(keypoints_2d, videos, keypoints_3d, rig)
     sizes = [_image_size(view, infos, keypoints_2d, rig) for view in views]
     if rig is not None and keypoints_3d is not None:
@@ -259,6 +261,17 @@ def _videos(recording, notes):
         else:
             notes.append(f"{camera}: its video {video} is not there; put it back to see it.")
     return name, videos, offsets
+
+
+def _probed(videos, notes):
+    """Look into the videos; those that cannot be read are left out."""
+    infos = {}
+    for camera, video in videos.items():
+        try:
+            infos[camera] = probe_video(video)
+        except DataError as error:
+            notes.append(f"{camera}: its video is left out. {error}")
+    return infos
 
 
 def _views(seen, videos, path, rig):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from calibration.cameras import Camera, CameraRig, Intrinsics
+from calibration.errors import DataWarning
 from calibration.multiview import move_rig
 from calibration.synthetic import ring_rig
+from pose3d.keypoints import Keypoints2D, Keypoints3D
 from pose3d.viewer import write_viewer
 from pose3d.viewer.content import choose_rows
 from pose3d.viewer.film import plan_film
@@ -157,9 +159,19 @@ def test_film_stays_under_its_limit_even_for_noise(tmp_path, rng):
     assert 0.2e6 < written.video_bytes < 0.5e6
 
 
-def test_another_animal_in_3d_is_refused(tmp_path):
-    from pose3d.keypoints import Keypoints2D, Keypoints3D
+def test_a_broken_video_is_left_out_and_named(tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"not a video" * 100)
+    xy = np.zeros((1, 2, 1, 1, 2))
+    seen = Keypoints2D(xy, xy[..., 0], ("a",), ("mouse",), ("nose",), [0, 1])
+    with pytest.warns(DataWarning, match="a: its video is left out"):
+        written = write_viewer(
+            tmp_path / "v.html", recording={"a": tmp_path / "broken.mp4"}, keypoints_2d=seen
+        )
+    assert written.video_bytes == 0
+    assert "left out" in written.path.read_text(encoding="utf-8")
 
+
+def test_another_animal_in_3d_is_refused(tmp_path):
     xy = np.zeros((1, 2, 1, 1, 2))
     seen = Keypoints2D(xy, xy[..., 0], ("a",), ("mouse",), ("nose",), [0, 1])
     none = np.zeros((2, 1, 1))
