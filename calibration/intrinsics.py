@@ -33,6 +33,8 @@ AUTO_CHOICES = ("k1k2", "k1k2p1p2", "brown", "rational")
 #: of what was not seen, and any model that turns back inside the image, where it has no rays.
 _RATIONAL_HANDICAP = 1.03
 _BLIND_HANDICAP = 1.05
+#: A view left out counts at most this many times the squares it has when fitted.
+_MAX_LEFT_OUT = 4.0
 #: Views of one camera from which its lens is first fitted; the joint fit takes them all.
 _MAX_VIEWS = 40
 #: Fewest views for which leaving each out in turn tells models apart.
@@ -234,7 +236,8 @@ def _left_out_losses(same, result, coefficients):
     """Squared residuals of each view under the lens fitted to all other views.
 
     One Newton step from the common fit gives the lens without a view, and the view's own
-    normal equations the loss it then has with its pose fitted afresh.
+    normal equations the loss it then has with its pose fitted afresh. The loss of a view that
+    alone shows a part of the image is bounded: without it no model could know that part.
     """
     # a view of which nearly all corners were judged wrong says nothing of the lens
     views = result.used[0].sum(axis=1) >= MIN_CORNERS
@@ -257,8 +260,10 @@ def _left_out_losses(same, result, coefficients):
     _, precision = lens_prior(result.rig.cameras[0])
     total = normal.sum(axis=0) + np.diag(precision[rest[:-1]])
     change = -np.linalg.solve(total - normal, gradient[..., np.newaxis])[..., 0]
-    return (
-        reduced[:, -1, -1]
+    fitted = reduced[:, -1, -1]
+    left_out = (
+        fitted
         - 2 * (gradient * change).sum(axis=1)
         + np.einsum("vi,vij,vj->v", change, normal, change)
     )
+    return np.minimum(left_out, _MAX_LEFT_OUT * fitted)

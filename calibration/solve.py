@@ -25,6 +25,9 @@ from calibration.verdict import judge
 
 logger = logging.getLogger(__name__)
 
+#: Fewest moments that must link the cameras in the half that is fitted for the test.
+_MIN_SHARED_TO_TEST = 3
+
 
 def calibrate(
     detections: BoardDetections,
@@ -212,7 +215,9 @@ def _held_out_rms(detections, result, settings):
     """Fit the first, third, fifth ... moment; test the others, cameras held, boards rigid."""
     known = np.flatnonzero(np.isfinite(result.board_poses[:, 0, 0]))
     fitted, tested = known[::2], known[1::2]
-    if len(tested) == 0 or len(linked_groups(shared_views(detections.at(fitted)) > 0)) > 1:
+    # links of one or two moments would be tested, not the calibration
+    links = shared_views(detections.at(fitted)) >= _MIN_SHARED_TO_TEST
+    if len(tested) == 0 or len(linked_groups(links)) > 1:
         return np.nan
     rig = CameraRig(result.rig.cameras, result.rig.units)
     half = bundle_adjust(

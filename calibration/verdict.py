@@ -164,6 +164,8 @@ def _together(evidence, alone_px):
             told.append(f"{name!r} {alone:.2f} px alone, {together:.2f} px together")
             grade = worse_than(together, alone, ALONE_RATIO, ALONE_MORE_PX)
             level = max(level, grade, key=LEVELS.index)
+    if not told:  # known lenses were not fitted alone
+        return []
     return finding(
         level,
         "cameras alone and together",
