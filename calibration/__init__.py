@@ -11,9 +11,9 @@ radians. *Reprojection error* is a distance in pixels, *residual* is signed.
 The map, floor by floor; a module imports from its own floor or below.
 
 1. nouns: `arrays`, `errors`, `lenses`, `cameras`, `boards`, `recordings`, `results`
-2. verbs: `multiview`, `detection`, `intrinsics`, `extrinsics`, `bundle`, `verdict`, `solve`,
-   `synthetic`
-3. edges: `files`, `video`, `formats`, `anipose`, `figures`, `report`
+2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`,
+   `verdict`, `solve`, `synthetic`
+3. edges: `files`, `video`, `searching`, `formats`, `anipose`, `figures`, `report`
 4. doors: `steps`
 """
 
@@ -36,6 +36,8 @@ HOMES = {
     "DataError": "calibration.errors",
     "DataWarning": "calibration.errors",
     "calibrate": "calibration.solve",
+    "detect_boards": "calibration.searching",
+    "find_camera_videos": "calibration.searching",
     "load_board": "calibration.formats.boards",
     "load_calibration": "calibration.formats.toml",
     "load_rig": "calibration.formats.toml",
