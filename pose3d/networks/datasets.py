@@ -95,7 +95,8 @@ def split_labels(
     labels : LabeledFrames
         The labelled images.
     train_fraction : float
-        Share of the moments to train on, above 0 and at most 1.
+        Share of the moments to train on, above 0 and at most 1; below 1, one at least is kept
+        for testing.
     seed : int
         Seed of the random choice.
     test_from : int, optional
@@ -130,7 +131,8 @@ def split_labels(
             )
         ]
         moments = list(dict.fromkeys(keys))
-        n_train = max(1, round(len(moments) * train_fraction))
+        most = len(moments) - (train_fraction < 1)
+        n_train = max(1, min(most, round(len(moments) * train_fraction)))
         order = np.random.default_rng(seed).permutation(len(moments))
         chosen = {moments[i] for i in order[:n_train]}
         tested = np.array([key not in chosen for key in keys])

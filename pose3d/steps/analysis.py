@@ -14,7 +14,6 @@ from calibration.files import file_digest, provenance, same_origin
 from calibration.recordings import Recording
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints2D
-from pose3d.project import Project
 
 #: Frames in a part of the result that is saved at once: what a kill can cost.
 CHUNK_FRAMES = 512
@@ -48,6 +47,7 @@ def analyze_recording(
     from pose3d.networks.inference import Predictor
     from pose3d.networks.running import only_one
     from pose3d.networks.storage import check_keypoints, load_networks
+    from pose3d.project import Project
 
     project = Project.load(project)
     take = project.recording(recording)

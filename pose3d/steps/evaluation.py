@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from calibration.files import provenance, write_text
 from calibration.results import Outcome
-from pose3d.project import Project
 
 #: Columns of the table that is printed; evaluation.csv has all.
 _PRINTED = (
@@ -42,6 +41,7 @@ def evaluate_network(
     from pose3d.networks.datasets import load_split, single_animal_labels
     from pose3d.networks.inference import Predictor
     from pose3d.networks.storage import check_keypoints, load_networks
+    from pose3d.project import Project
 
     project = Project.load(project)
     folder = project.network_folder(name)

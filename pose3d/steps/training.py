@@ -11,7 +11,6 @@ from tqdm import tqdm
 from calibration.errors import DataError, DataWarning
 from calibration.files import provenance
 from calibration.results import Outcome
-from pose3d.project import Project
 
 #: Learning rates: from scratch, and from pretrained weights, which a higher one destroys.
 _RATE, _PRETRAINED_RATE = 2e-3, 1e-3
@@ -47,6 +46,7 @@ def create_training_dataset(
         single_animal_labels,
         split_labels,
     )
+    from pose3d.project import Project
 
     project = Project.load(project)
     folder = project.network_folder(name)
@@ -153,6 +153,7 @@ def train_network(
     from pose3d.networks import runs
     from pose3d.networks.datasets import single_animal_labels
     from pose3d.networks.running import only_one
+    from pose3d.project import Project
 
     project = Project.load(project)
     folder = project.network_folder(name)
