@@ -206,7 +206,7 @@ def _load_rig(project, recording):
     path = project.calibration_path(recording)
     if not path.is_file():
         return None
-    from calibration.formats import load_rig
+    from calibration.formats.toml import load_rig
 
     return load_rig(path)
 

@@ -77,7 +77,7 @@ def test_most_refined_keypoints_are_shown(analysed):
 
 @pytest.fixture
 def calibrated(analysed, project):
-    from calibration.formats import save_rig
+    from calibration.formats.toml import save_rig
 
     save_rig(project[1], analysed[0] / "calibration.toml")
     return analysed[0]
