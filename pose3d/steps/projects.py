@@ -326,7 +326,7 @@ def _board(path):
     """Load the printed board, if there is one."""
     if path is None:
         return None
-    from calibration.formats.toml import load_board
+    from calibration.formats.boards import load_board
 
     return load_board(path)
 

@@ -127,7 +127,7 @@ def test_a_skeleton_may_come_from_sleap(tmp_path, data_folder):
 
 
 def test_the_board_is_noted_with_its_unit(tmp_path):
-    from calibration.formats.toml import save_board
+    from calibration.formats.boards import save_board
 
     board = CharucoBoard(8, 11, 2.4, 1.875, "DICT_4X4_1000", "cm", inverted=True)
     save_board(board, tmp_path / "board.toml")

@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from calibration.boards import CharucoBoard
 from calibration.cameras import CameraRig
 from calibration.errors import DataError, DataWarning
-from calibration.formats.toml import save_rig
+from calibration.formats.boards import load_board, save_board
+from calibration.formats.detections import save_detections
+from calibration.formats.toml import load_rig, save_rig
 from calibration.images import write_image
 from calibration.multiview import move_rig
-from calibration.synthetic import ring_rig
+from calibration.synthetic import moving_board, ring_rig, simulate_detections
 from pose3d.formats.keypoints import (
     load_keypoints_3d,
     read_origin,
@@ -23,7 +26,7 @@ from pose3d.keypoints import Keypoints2D
 from pose3d.project import Project
 from pose3d.steps.exchange import export_keypoints
 from pose3d.steps.projects import add_recording, create_project
-from pose3d.steps.reconstruction import triangulate_recording
+from pose3d.steps.reconstruction import calibrate_rig, triangulate_recording
 
 KEYPOINTS = ("nose", "tail")
 
@@ -160,6 +163,71 @@ def test_what_is_not_there_is_named_with_the_step_that_makes_it(project, rig):
     shutil.rmtree(project / "keypoints-2d")
     with pytest.raises(FileNotFoundError, match="analyze-recording"):
         triangulate_recording(project, "trot")
+
+
+@pytest.fixture
+def boards(tmp_path, rng):
+    """Three cameras' detections of a moving board, their rig, and board.toml."""
+    rig = ring_rig(3, rng=rng)
+    board = CharucoBoard(
+        squares_x=6, squares_y=5, square_length=30.0, marker_length=22.0, dictionary="DICT_4X4_50"
+    )
+    poses = moving_board(board, 40, rng=rng)
+    save_board(board, tmp_path / "board.toml")
+    detections = simulate_detections(rig, board, poses, noise_px=0.1, rng=rng)
+    save_detections(detections, tmp_path / "boards.h5")
+    return tmp_path / "boards.h5", rig, tmp_path / "board.toml"
+
+
+@pytest.fixture
+def board_project(tmp_path, boards):
+    """A project that knows its board."""
+    folder = tmp_path / "boards project"
+    create_project(folder, cameras=list(boards[1].names), keypoints=["nose"], board=boards[2])
+    return folder.resolve()
+
+
+def test_a_project_supplies_what_a_calibration_needs(board_project, boards):
+    detections, rig, _ = boards
+    outcome = calibrate_rig(board_project, board_videos=detections)
+    assert not outcome.failed
+    assert outcome.path == board_project / "reports" / "_calibration.html"
+    assert outcome.path.is_file()
+    found = load_rig(board_project / "calibration.toml")
+    assert found.names == rig.names
+    spans = [np.linalg.norm(r.cameras[0].position - r.cameras[2].position) for r in (found, rig)]
+    assert spans[0] == pytest.approx(spans[1], abs=1)
+    assert load_board(board_project / "calibration.board.toml").squares_x == 6
+
+
+def test_a_recording_can_have_its_own_calibration(board_project, boards, tmp_path, rng):
+    for name in boards[1].names:
+        write_image(tmp_path / "take" / name / "img00000.png", np.zeros((48, 64, 3), np.uint8))
+    add_recording(board_project, "trot", [str(tmp_path / "take")])
+    outcome = calibrate_rig(board_project, board_videos=boards[0], recording="trot")
+    assert outcome.path.name == "_calibration_trot.html"
+    assert Project.load(board_project).calibration_path("trot").name == "trot.toml"
+    assert not (board_project / "calibration.toml").exists()
+
+
+def test_without_a_project_the_board_is_asked_for(boards, tmp_path):
+    detections, _, board = boards
+    with pytest.raises(ValueError, match="Which board is it"):
+        calibrate_rig(detections, out=tmp_path / "rig.toml")
+    with pytest.raises(ValueError, match="recording is for projects"):
+        calibrate_rig(detections, board=board, recording="trot")
+    calibrate_rig(detections, board=board, out=tmp_path / "rig.toml")
+    assert load_rig(tmp_path / "rig.toml").names == boards[1].names
+
+
+def test_a_project_that_says_too_little_is_told_what_to_add(board_project, tmp_path):
+    with pytest.raises(DataError, match="calibration_videos.*--board-videos"):
+        calibrate_rig(board_project)
+    with pytest.raises(DataError, match="no recording 'trot'"):
+        calibrate_rig(board_project, board_videos=tmp_path, recording="trot")
+    create_project(tmp_path / "bare", cameras=["a", "b"], keypoints=["nose"])
+    with pytest.raises(DataError, match="describes no board"):
+        calibrate_rig(tmp_path / "bare", board_videos=tmp_path)
 
 
 def test_points_are_exported(project):
