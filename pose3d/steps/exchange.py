@@ -7,7 +7,6 @@ import numpy as np
 
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints2D, Keypoints3D
-from pose3d.project import Project
 
 __all__ = ["export_keypoints"]
 
@@ -42,6 +41,7 @@ def export_keypoints(
     from pose3d.formats.keypoints import load_keypoints_2d, load_keypoints_3d
     from pose3d.formats.tables import save_anipose_csv, save_long_csv
     from pose3d.formats.trc import save_trc
+    from pose3d.project import Project
 
     if format not in ENDINGS:
         raise ValueError(f"format is {format!r}; expected one of {', '.join(ENDINGS)}.")

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -11,7 +12,9 @@ from calibration.errors import DataError
 from calibration.files import provenance
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints3D, Missing
-from pose3d.project import Project
+
+if TYPE_CHECKING:
+    from pose3d.project import Project
 
 __all__ = ["calibrate_rig", "triangulate_recording"]
 
@@ -57,6 +60,7 @@ def calibrate_rig(
         In a project, the recording that the calibration is for; all of them unless told.
     """
     from calibration.steps.rigs import calibrate_rig as calibrate_videos
+    from pose3d.project import Project
 
     folder = Path(videos)
     if folder.name != "config.yaml" and not (folder / "config.yaml").is_file():
@@ -102,7 +106,7 @@ def calibrate_rig(
     )
 
 
-def _board_file(project: Project, calibration: Path) -> Path:
+def _board_file(project: "Project", calibration: Path) -> Path:
     """Write the project's board beside the calibration that is made with it."""
     from calibration.formats.boards import save_board
 
@@ -150,6 +154,7 @@ def triangulate_recording(
     """
     from calibration.multiview import move_rig
     from pose3d.formats.keypoints import load_keypoints_2d, save_keypoints_3d
+    from pose3d.project import Project
     from pose3d.triangulation import triangulate
 
     project = Project.load(project)
