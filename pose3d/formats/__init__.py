@@ -9,6 +9,7 @@ deeplabcut          labels and predictions of DeepLabCut, in .csv and .h5
 deeplabcut_csv      its .csv
 pytables            pandas' layouts of HDF5, without PyTables and without pickle
 sleap               SLEAP's analysis files, sleap-anipose's 3D points
+tables, trc         3D points for spreadsheets, Anipose's users and OpenSim
 tensors             weights, checkpoints and parts of results
 hdf5                what all of them need: no links, no invented sizes, whole or absent
 ==================  ===================================================================

@@ -1,12 +1,12 @@
 """The verbs people call: each reads files, calls a verb, writes one file, returns an `Outcome`.
 
 ========================  ==============================================================
-projects                  create-project, add-recording, import-labels
-training                  create-training-dataset, train-network, evaluate-network,
-                          analyze-recording
+projects                  create-project, add-recording, import-labels, check-labels
+training                  create-training-dataset, train-network
+evaluation, analysis      evaluate-network, analyze-recording
 reconstruction            calibrate-rig (in a project too), triangulate-recording
-showing                   show-recording, create-labeled-video
-demo, doctor              a recording with a known answer; what is installed
+showing, exchange         show-recording, create-labeled-video, export-keypoints
+demo, checkup             a recording with a known answer; what is installed
 calibration.steps         draw-board, detect-boards, show-rig
 ========================  ==============================================================
 
@@ -26,6 +26,7 @@ HOMES = {
     "create_project": "pose3d.steps.projects",
     "add_recording": "pose3d.steps.projects",
     "import_labels": "pose3d.steps.projects",
+    "check_labels": "pose3d.steps.projects",
     "create_training_dataset": "pose3d.steps.training",
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
@@ -33,7 +34,8 @@ HOMES = {
     "triangulate_recording": "pose3d.steps.reconstruction",
     "show_recording": "pose3d.steps.showing",
     "create_labeled_video": "pose3d.steps.showing",
-    "doctor": "pose3d.steps.doctor",
+    "export_keypoints": "pose3d.steps.exchange",
+    "doctor": "pose3d.steps.checkup",
 }
 
 __getattr__, __dir__ = handed_on(__name__, HOMES)

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from calibration.errors import DataError, DataWarning
 from calibration.files import provenance
 from calibration.results import Outcome
-from pose3d.project import Project
 
 __all__ = ["create_labeled_video", "show_recording"]
 
@@ -54,6 +53,7 @@ def show_recording(
         Largest size of the videos in the file, in MB; 0 leaves them out.
     """
     from pose3d.formats.keypoints import load_keypoints_3d
+    from pose3d.project import Project
     from pose3d.viewer import write_viewer
 
     project = Project.load(project)
@@ -126,6 +126,7 @@ def create_labeled_video(
     from calibration.video import VideoWriter, probe_video
     from pose3d.mosaic import frames_of_videos, plan_mosaic, read_together
     from pose3d.overlays import draw_keypoints, write_name
+    from pose3d.project import Project
 
     project = Project.load(project)
     take = project.recording(recording)
