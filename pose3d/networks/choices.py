@@ -1,9 +1,15 @@
 """What the labels say about how to train: how large the animal is, which way it points."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-#: Length of the animal in network pixels at which a small network sees enough of it, and fast.
-ANIMAL_SIZE = 64.0
+from pose3d.networks.images import network_size
+
+#: Median distance between two keypoints, in network pixels, at which a small network tells them
+#: apart and is fast; and the longer side in network pixels below which shrinking gains nothing.
+KEYPOINT_DISTANCE = 34.0
+LEAST_SIDE = 320.0
 
 #: Turns of training images, in degrees: all the way round, or a little.
 ALL_ROUND, UPRIGHT = 180.0, 30.0
@@ -35,22 +41,62 @@ def animal_size_px(xy: np.ndarray) -> float:
     return float(np.median(np.linalg.norm(high - low, axis=-1)))
 
 
-def choose_scale(xy: np.ndarray) -> float:
-    """Choose the scale at which the animal is `ANIMAL_SIZE` long, never above 1.
+def keypoint_distance_px(xy: np.ndarray) -> float:
+    """Return the median distance between two keypoints in pixels; NaN without two labels.
+
+    Unlike the length of the animal it hardly depends on how far its tail is labelled.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Labels; NaN where there is none.
+    """
+    first, second = np.triu_indices(xy.shape[1], 1)
+    apart = np.linalg.norm(xy[:, first] - xy[:, second], axis=-1)
+    apart = apart[np.isfinite(apart)]
+    return float(np.median(apart)) if apart.size else float("nan")
+
+
+def choose_scale(
+    xy: np.ndarray, image_sizes: Iterable[tuple[int, int]] = (), multiple: int = 1
+) -> float:
+    """Choose the scale at which keypoints are about `KEYPOINT_DISTANCE` apart, at most 1.
+
+    A network's input is padded to a multiple of its own: a tenth more or less in scale can save
+    half of the work, so the cheapest scale within a tenth is taken.
 
     Parameters
     ----------
     xy : ndarray of shape (n_images, n_keypoints, 2)
         Labels in the images' pixels; NaN where there is none.
+    image_sizes : iterable of (int, int)
+        Widths and heights of the images.
+    multiple : int
+        What the network's width and height are padded to a multiple of.
     """
-    size = animal_size_px(xy)
-    if not size > 0:
-        return 0.5
-    return float(np.clip(round(ANIMAL_SIZE / size * 20) / 20, 0.05, 1.0))
+    image_sizes = list(image_sizes)
+    distance = keypoint_distance_px(xy)
+    wanted = KEYPOINT_DISTANCE / distance if distance > 0 else 0.5
+    least = max((LEAST_SIDE / max(size) for size in image_sizes), default=0.0)
+    wanted = min(1.0, max(wanted, least))
+    scales = np.arange(1, 101) / 100
+    near = scales[(scales >= 0.9 * wanted) & (scales <= 1.1 * wanted)]
+    if not near.size:
+        return float(round(wanted, 4))
+
+    def cost(scale):
+        cells = [
+            np.ceil(np.divide(network_size(image_size, scale), multiple)).prod()
+            for image_size in image_sizes
+        ]
+        # of equally cheap scales the one at which the animal is largest
+        return sum(cells), -scale
+
+    return float(min(near, key=cost))
 
 
 def choose_crop_size(xy: np.ndarray, scale: float, multiple: int) -> int:
-    """Choose the side of training crops: the animal with as much again around it.
+    """Choose the side of training crops: the animal with as much again around it, within bounds.
 
     Parameters
     ----------
@@ -62,7 +108,7 @@ def choose_crop_size(xy: np.ndarray, scale: float, multiple: int) -> int:
         What the side must be a multiple of.
     """
     size = animal_size_px(xy) * scale
-    wanted = np.clip(2.4 * size, 160, 384) if size > 0 else 192
+    wanted = np.clip(2.4 * size, 160, 256) if size > 0 else 192
     return int(np.ceil(wanted / multiple) * multiple)
 
 

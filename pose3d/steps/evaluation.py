@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import os
+import warnings
 
 import numpy as np
 from tqdm import tqdm
 
+from calibration.errors import DataError, DataWarning
 from calibration.files import provenance, write_text
 from calibration.results import Outcome
 
@@ -51,17 +53,28 @@ def evaluate_network(
     train, test = load_split(folder / "split.json").indices(labels)
     xy = np.full((len(labels), len(labels.keypoints), 2), np.nan)
     likelihood = np.zeros(xy.shape[:2])
+    unreadable: list[str] = []
     for network in dict.fromkeys(networks.values()):
         check_keypoints(network, project.skeleton.keypoints, folder)
         predictor = Predictor(network.model, network.spec, untrained=network.untrained)
         mine = np.flatnonzero(np.isin(labels.cameras, network.cameras))
         for start in tqdm(range(0, len(mine), 32), "evaluate", unit="batch", disable=None):
             some = mine[start : start + 32]
-            images = [
-                read_image(project.path / labels.images[i], pixels=network.spec.pixels)
-                for i in some
-            ]
-            xy[some], likelihood[some] = predictor.predict(images)
+            images = {}
+            for i in some:
+                try:
+                    path = project.path / labels.images[i]
+                    images[i] = read_image(path, pixels=network.spec.pixels)
+                except (DataError, OSError) as error:
+                    unreadable.append(str(error))
+            there = list(images)
+            xy[there], likelihood[there] = predictor.predict(list(images.values()))
+    if unreadable:
+        warnings.warn(
+            f"{len(unreadable)} labelled images cannot be read and do not count: {unreadable[0]}",
+            DataWarning,
+            stacklevel=2,
+        )
     errors = metrics.pixel_errors(xy, labels.xy[:, 0])
     parts = {"train": train, "test": test}
     rows = metrics.error_table(errors, likelihood, parts, labels.keypoints, cutoff)

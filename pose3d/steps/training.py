@@ -1,8 +1,10 @@
 """Steps: divide the labels, train a network."""
 
+import contextlib
 import functools
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +131,7 @@ def train_network(
     crop_size : int
         Side of the crops in network pixels; by the animal's size unless told.
     scale : float
-        Network pixels per image pixel; such that the animal is 64 long unless told.
+        Network pixels per image pixel; such that keypoints are 34 apart unless told.
     pixels : str
         What the network sees: "luma" (grey) or "rgb".
     stride : int
@@ -254,10 +256,13 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
     spec = NetworkSpec(
         backbone=arguments["backbone"],
         keypoints=train.keypoints,
-        scale=choices.choose_scale(xy) if scale is None else scale,
+        scale=1.0 if scale is None else scale,
         pixels=arguments["pixels"],
         stride=arguments["stride"],
     )
+    if scale is None:
+        sizes = _image_sizes(project, train)
+        spec = replace(spec, scale=choices.choose_scale(xy, sizes, spec.multiple))
     crop_size = arguments["crop_size"] or choices.choose_crop_size(xy, spec.scale, spec.multiple)
     if crop_size % spec.multiple:
         raise ValueError(
@@ -291,6 +296,18 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
     return Run(
         spec, settings, cameras, project.path, train, test, project.skeleton.mirrored, pretrained
     )
+
+
+def _image_sizes(project, labels):
+    """Return the size of the first readable image of each camera."""
+    from calibration.video import read_image
+
+    sizes = {}
+    for image, camera in zip(labels.images, labels.cameras, strict=True):
+        if camera not in sizes:
+            with contextlib.suppress(DataError, OSError):
+                sizes[camera] = read_image(project.path / image, pixels="luma").shape[1::-1]
+    return sizes.values()
 
 
 class _Progress:

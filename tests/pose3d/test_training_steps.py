@@ -174,6 +174,18 @@ def test_the_evaluation_tells_train_from_test_and_keypoint_from_keypoint(project
     assert float(images[0]["error_px"]) >= float(images[-1]["error_px"])
 
 
+def test_an_image_that_cannot_be_read_does_not_count_in_the_evaluation(project, trained):
+    path = project / "labeled-data" / "take_top" / "img00010.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    try:
+        with pytest.warns(DataWarning, match="1 labelled images .*img00010.png"):
+            outcome = steps.evaluate_network(project)
+    finally:
+        path.write_bytes(content)
+    assert outcome.figures["test_n_points"] + outcome.figures["train_n_points"] == 38
+
+
 def test_the_analysis_finds_the_dots_and_says_where_a_camera_has_no_frame(project, analyzed, truth):
     found = load_keypoints_2d(analyzed.path)
     assert found.cameras == CAMERAS
