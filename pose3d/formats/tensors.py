@@ -15,6 +15,9 @@ from pose3d.formats import hdf5
 
 _FORMAT = "pose3d tensors"
 
+#: Groups in groups that are read: Keras has three.
+_DEEPEST = 8
+
 
 def tensors_digest(groups: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     """Return a digest of arrays by group and name that changes with any of their bits."""
@@ -109,11 +112,12 @@ def load_tensors(
 
 def read_tensors(group: h5py.Group, prefix: str = "") -> dict[str, np.ndarray]:
     """Read all arrays below a group by their path; links are not followed."""
+    if prefix.count("/") > _DEEPEST:  # a group can lie in itself
+        raise DataError(f"{group.file.filename}: {group.name} lies deeper than weights do.")
     tensors = {}
     for name in group:
-        if isinstance(group.get(name, getlink=True), h5py.HardLink) and isinstance(
-            group[name], h5py.Group
-        ):
+        hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
+        if hard and isinstance(group[name], h5py.Group):
             tensors |= read_tensors(hdf5.get_group(group, name), f"{prefix}{name}/")
         else:
             tensors[prefix + name] = hdf5.read_array(group, name)

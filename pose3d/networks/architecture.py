@@ -26,7 +26,7 @@ def build_model(spec: NetworkSpec, *, precision: str = "float32") -> keras.Model
     ----------
     spec : NetworkSpec
         What to build.
-    precision : {"float32", "mixed_bfloat16", "mixed_float16"}
+    precision : {"float32", "mixed_bfloat16"}
         Arithmetic inside; the outputs are float32 in any case.
     """
     policy = keras.config.dtype_policy()

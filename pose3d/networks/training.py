@@ -31,6 +31,10 @@ from pose3d.scoremaps import Targets
 _MOST_TESTS = 64
 
 
+#: Arithmetic that needs no scaling of the loss; float16 would.
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a network is trained.
@@ -56,7 +60,7 @@ class TrainingSettings:
         Each step the averaged weights keep this share of themselves. They are the result.
     seed : int
         Of the first weights and of every batch.
-    precision : {"float32", "mixed_bfloat16", "mixed_float16"}
+    precision : {"float32", "mixed_bfloat16"}
         Arithmetic of the training; the result is float32.
     tests : int
         How often in the training the averaged network is tried on test images.
@@ -85,6 +89,10 @@ class TrainingSettings:
         for name in ("steps", "batch_size", "crop_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision is {self.precision!r}; expected {' or '.join(PRECISIONS)}."
+            )
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes is {self.minutes}; expected more than 0.")
         if not self.learning_rate > 0:
@@ -93,6 +101,10 @@ class TrainingSettings:
     def share_done(self, history: History) -> float:
         """Return the share of the training that is done, from 0 to 1."""
         share = history.step / self.steps
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision is {self.precision!r}; expected {' or '.join(PRECISIONS)}."
+            )
         if self.minutes is not None:
             share = max(share, history.seconds / (60 * self.minutes))
         return min(share, 1.0)
@@ -260,10 +272,9 @@ class _Trainer:
         with tf.GradientTape() as tape:
             heat, locref = self.model(tf.cast(images, tf.float32), training=True)
             loss = pose_loss(heat, locref, targets)
-            scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
         self.optimizer.learning_rate.assign(rate)
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
         for average, weight in zip(self.averaged.weights, self.model.weights, strict=True):
             average.assign(weight + keep * (average - weight))
         return loss

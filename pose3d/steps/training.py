@@ -144,7 +144,7 @@ def train_network(
     learning_rate : float
         The highest learning rate; 0.002 from scratch and 0.001 from weights unless told.
     precision : str
-        Arithmetic of the training: "float32", "mixed_bfloat16" or "mixed_float16".
+        Arithmetic of the training: "float32", or "mixed_bfloat16", quicker on some machines.
     seed : int
         Seed of the first weights and of every batch.
     checkpoint_seconds : float

@@ -247,6 +247,14 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
         load_networks(tmp_path)
 
 
+def test_a_file_whose_groups_lie_in_themselves_is_refused(tmp_path):
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        layer = file.create_group("layer")
+        layer["again"] = layer
+    with pytest.raises(DataError, match="lies deeper than weights do"):
+        load_pretrained(build_model(SPEC), tmp_path / "weights.h5")
+
+
 def test_a_network_for_other_keypoints_is_refused(tmp_path, untrained):
     network = PoseNetwork(SPEC, untrained, ("left",))
     check_keypoints(network, KEYPOINTS, tmp_path)
