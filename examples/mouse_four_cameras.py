@@ -79,6 +79,9 @@ def compare_with_proofread_tracks(project, data):
     apart = np.linalg.norm(ours.xyz - theirs.xyz, axis=-1)[test]
     stated = np.sqrt(np.trace(ours.covariance, axis1=-2, axis2=-1))[test]
     both = np.isfinite(apart)
+    if not both.any():
+        print("No point was found in space on the test frames: train for longer (--steps).")
+        return
     print(
         f"3D against the proofread tracks, frames {FIRST_TEST_FRAME} and later: median "
         f"{np.median(apart[both]):.2f} mm, 95 % within {np.percentile(apart[both], 95):.2f} mm; "
