@@ -35,7 +35,8 @@ def demo(
     n_cameras: int = 4,
     n_frames: int = 120,
     n_labeled: int = 20,
-    train_steps: int = 2000,
+    train_steps: int = 2500,
+    train_minutes: float = 1.75,
     seed: int = 0,
     open_browser: bool = True,
 ) -> Outcome:
@@ -57,6 +58,8 @@ def demo(
         Moments that are labelled in every camera; the others are judged.
     train_steps : int
         Length of the training.
+    train_minutes : float
+        Time after which it ends if that comes first, as on a slow or busy machine.
     seed : int
         Of the pictures, the labels and the training.
     open_browser : bool
@@ -74,12 +77,12 @@ def demo(
     folder = Path(folder).resolve()
     recorded, project = folder / "recorded", folder / "project"
     labeled = np.linspace(0, n_frames - 1, n_labeled).round().astype(int)
-    training = _TRAINING | {"steps": train_steps, "seed": seed}
+    training = _TRAINING | {"steps": train_steps, "minutes": train_minutes, "seed": seed}
     asked = {
         "n_cameras": n_cameras, "n_frames": n_frames, "n_labeled": n_labeled,
-        "train_steps": train_steps, "seed": seed,
+        "train_steps": train_steps, "train_minutes": train_minutes, "seed": seed,
     }  # fmt: skip
-    seconds = _perform(
+    seconds, failed = _perform(
         folder,
         asked,
         {
@@ -109,25 +112,37 @@ def demo(
         ),
         table=_table(figures, seconds),
         figures=figures,
+        failed=" ".join(failed),
     )
 
 
 def _perform(
     folder: Path, asked: Mapping[str, Any], actions: Mapping[str, Callable[[], Any]]
-) -> dict[str, float]:
-    """Do what an earlier run has not done yet, and return the seconds that each step took."""
-    seconds = _load_seconds(folder, asked)
+) -> tuple[dict[str, float], list[str]]:
+    """Do what an earlier run has not done yet.
+
+    Returns
+    -------
+    seconds : dict of str to float
+        How long each step took, in this run or an earlier one.
+    failed : list of str
+        What steps said that could not answer; they are done again in the next run.
+    """
+    seconds, failed = _load_seconds(folder, asked), []
     for number, (name, action) in enumerate(actions.items(), 1):
         before = ", done before" if name in seconds else ""
         tqdm.write(f"[{number}/{len(actions) + 1}] {name}{before}", file=sys.stderr)
         if before:
             continue
         started = time.perf_counter()
-        action()
+        outcome = action()
         seconds[name] = time.perf_counter() - started
-        _save_seconds(folder, asked, seconds)
+        if outcome is not None and outcome.failed:
+            failed.append(f"{name}: {outcome.failed}")
+        if not failed:
+            _save_seconds(folder, asked, seconds)
     tqdm.write(f"[{len(actions) + 1}/{len(actions) + 1}] show-recording", file=sys.stderr)
-    return seconds
+    return seconds, failed
 
 
 def _load_seconds(folder, asked):
@@ -186,7 +201,7 @@ def _make_project(project, recorded):
             board=recorded / "truth" / "board.toml",
             calibration_videos=recorded / "calibration",
         )
-    steps.add_recording(project, _RECORDING, [str(recorded / "videos")], overwrite=True)
+    steps.add_recording(project, _RECORDING, [str(recorded / "videos")], copy=True, overwrite=True)
 
 
 def _label(project, recorded, frames, seed):
@@ -225,7 +240,7 @@ def _label(project, recorded, frames, seed):
 
 def _judge(project, recorded, frames) -> dict[str, dict[str, float]]:
     """Compare cameras, 2D and 3D keypoints with the truth, on frames that nobody labelled."""
-    from calibration.formats import load_calibration
+    from calibration.formats.toml import load_calibration
     from pose3d.formats.keypoints import load_keypoints_2d, load_keypoints_3d
     from pose3d.project import Project
     from pose3d.synthetic import load_recording

@@ -9,7 +9,8 @@ import numpy as np
 
 from calibration.boards import CharucoBoard
 from calibration.cameras import CameraRig
-from calibration.formats import load_board, load_rig, save_board, save_rig
+from calibration.formats.boards import load_board, save_board
+from calibration.formats.toml import load_rig, save_rig
 from calibration.video import VideoWriter
 from pose3d.formats.keypoints import (
     load_keypoints_2d,
