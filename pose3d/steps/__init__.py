@@ -6,7 +6,7 @@ training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
 reconstruction            calibrate-rig (in a project too), triangulate-recording
 showing, exchange         show-recording, create-labeled-video, export-keypoints
-demo, checkup             a recording with a known answer; what is installed
+demonstration, checkup    demo: a recording with a known answer; what is installed
 calibration.steps         draw-board, detect-boards, show-rig
 ========================  ==============================================================
 
@@ -18,7 +18,7 @@ from calibration.lazy import handed_on
 
 #: The module of every verb, in the order in which people need them.
 HOMES = {
-    "demo": "pose3d.steps.demo",
+    "demo": "pose3d.steps.demonstration",
     "draw_board": "calibration.steps.boards",
     "detect_boards": "calibration.steps.boards",
     "calibrate_rig": "pose3d.steps.reconstruction",

@@ -8,7 +8,7 @@ from calibration.cameras import Camera, CameraRig
 from calibration.errors import DataError
 from calibration.multiview import align_points, move_rig
 from pose3d.keypoints import Keypoints2D, Keypoints3D
-from pose3d.steps.demo import MARKER, demo
+from pose3d.steps.demonstration import MARKER, demo
 from pose3d.synthetic.animal import SKELETON, walk
 from pose3d.synthetic.arena import arena_rig
 from pose3d.synthetic.judging import judge_2d, judge_3d, judge_rig
