@@ -70,7 +70,7 @@ def analyze_recording(
     if path.is_file() and not restart and same_origin(read_origin(path), origin):
         return _outcome(path, load_keypoints_2d(path), project.pcutoff, "was analysed before")
     parts = path.with_suffix(".parts")
-    with only_one(path.with_suffix(".lock")):
+    with only_one(path.with_name(f".{path.stem}.lock")):
         if restart:
             shutil.rmtree(parts, ignore_errors=True)
         times = {camera: frame_times(video) for camera, video in take.videos.items()}

@@ -177,7 +177,7 @@ def train_network(
     }  # fmt: skip
     origin = provenance("train_network", arguments, {"config": project.config_path})
     rows = []
-    with only_one(folder / "training.lock"):
+    with only_one(folder / ".training.lock"):
         train_indices, test_indices = _split(project, name, labels, seed).indices(labels)
         present = tuple(c for c in project.cameras if c in set(labels.cameras))
         groups = {camera: (camera,) for camera in present} if per_view else {"": present}
