@@ -115,6 +115,7 @@ def make_batch(
     crop_size: int,
     augmentation: Augmentation,
     mirrored: np.ndarray,
+    unlabeled: str = "absent",
 ) -> Batch:
     """Make the batch of a step; it depends on the seed and the step alone.
 
@@ -134,6 +135,8 @@ def make_batch(
         How much the images are changed.
     mirrored : ndarray of int of shape (n_keypoints,)
         Each keypoint's partner.
+    unlabeled : {"absent", "unknown"}
+        What a keypoint without a label in a labelled image is, see `TrainingSettings`.
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     rounds, places = np.divmod(positions, len(examples))
@@ -152,5 +155,8 @@ def make_batch(
         images[place], xy[place] = augment(
             examples.image(index), examples.xy[index], crop_size, rng, augmentation, mirrored
         )
-    targets = encode(xy, (crop_size, crop_size), spec.stride, sigma=spec.sigma, radius=spec.radius)
+    # a keypoint far outside is asked for, and must not be found
+    asked = np.where(np.isnan(xy), -1e6, xy) if unlabeled == "absent" else xy
+    size = (crop_size, crop_size)
+    targets = encode(asked, size, spec.stride, sigma=spec.sigma, radius=spec.radius)
     return Batch(step, images, xy, targets, indices)

@@ -100,6 +100,7 @@ def train_network(
     stride: int = 4,
     rotation: float | None = None,
     flip: bool | None = None,
+    unlabeled: str = "absent",
     learning_rate: float | None = None,
     precision: str = "float32",
     seed: int = 0,
@@ -141,6 +142,9 @@ def train_network(
         pointing anywhere, else 30, unless told.
     flip : bool
         Mirror half of the images; where the project names symmetric keypoints, unless told.
+    unlabeled : str
+        What a keypoint without a label in a labelled image is: "absent" (hidden, and not to be
+        found) or "unknown" (somebody did not label it).
     learning_rate : float
         The highest learning rate; 0.002 from scratch and 0.001 from weights unless told.
     precision : str
@@ -173,6 +177,7 @@ def train_network(
         "name": name, "backbone": backbone, "weights": weights, "per_view": per_view,
         "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop_size": crop_size,
         "scale": scale, "pixels": pixels, "stride": stride, "rotation": rotation, "flip": flip,
+        "unlabeled": unlabeled,
         "learning_rate": rate, "precision": precision, "seed": seed,
     }  # fmt: skip
     origin = provenance("train_network", arguments, {"config": project.config_path})
@@ -280,7 +285,15 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
         checkpoint_seconds=checkpoint_seconds,
         **{
             key: arguments[key]
-            for key in ("steps", "minutes", "batch_size", "learning_rate", "precision", "seed")
+            for key in (
+                "steps",
+                "minutes",
+                "batch_size",
+                "learning_rate",
+                "precision",
+                "seed",
+                "unlabeled",
+            )
         },
     )
     weights = arguments["weights"]

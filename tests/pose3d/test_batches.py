@@ -26,10 +26,10 @@ def examples(tmp_path, rng):
     return Examples(paths, xy, SPEC)
 
 
-def batch(examples, step, seed=0):
+def batch(examples, step, seed=0, **how):
     return make_batch(
         examples, step, seed=seed, batch_size=2, crop_size=64, augmentation=Augmentation(),
-        mirrored=np.array([1, 0]),
+        mirrored=np.array([1, 0]), **how,
     )  # fmt: skip
 
 
@@ -48,9 +48,18 @@ def test_every_image_is_taken_once_before_any_is_taken_again(examples):
     assert sorted(taken[:5]) == sorted(taken[5:]) == [0, 1, 2, 3, 4]
 
 
-def test_nothing_is_asked_about_a_missing_label(examples):
+def test_a_keypoint_without_a_label_must_not_be_found(examples):
     for step in range(10):
         made = batch(examples, step)
+        missing = np.isnan(made.xy).any(axis=2)
+        assert made.targets.heat_weight.all()
+        assert not made.targets.heat.max(axis=(1, 2))[missing].any()
+        assert not made.targets.locref_weight.max(axis=(1, 2))[missing].any()
+
+
+def test_nothing_is_asked_about_a_label_that_is_unknown(examples):
+    for step in range(10):
+        made = batch(examples, step, unlabeled="unknown")
         for place, index in enumerate(made.indices):
             asked = made.targets.heat_weight[place].ravel().astype(bool)
             assert asked.tolist() == np.isfinite(made.xy[place]).all(axis=1).tolist()
