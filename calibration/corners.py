@@ -125,7 +125,7 @@ def _edge_samples(axes, clear):
 
 def refine_corners(
     image: np.ndarray, corners: np.ndarray, axes: np.ndarray, *, clear: float = 0.2
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Move corners to where the edges of their squares meet.
 
     Parameters
@@ -142,11 +142,14 @@ def refine_corners(
 
     Returns
     -------
-    ndarray of shape (n, 2)
+    refined : ndarray of shape (n, 2)
         NaN where the image holds no corner.
+    spread : ndarray of shape (n,)
+        Mean square distance in px² of the edges around it from the corner: as wide as the
+        picture is blurred, wider where something else is in the way.
     """
     if not len(corners):
-        return corners
+        return corners, np.zeros(0)
     offsets, weight = _edge_samples(axes, clear)
     low = np.maximum(np.floor((corners + offsets.min(axis=1)).min(axis=0)).astype(int) - 3, 0)
     high = np.ceil((corners + offsets.max(axis=1)).max(axis=0)).astype(int) + 4
@@ -169,8 +172,10 @@ def refine_corners(
             # edges of one direction only do not make a corner
             step = np.where((det > 1e-2 * a * c)[:, np.newaxis], step / det[:, np.newaxis], np.nan)
         refined = refined + step
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = (xx * x * x + 2 * xy * x * y + yy * y * y).sum(axis=1) / (a + c)
         refined[np.linalg.norm(refined - corners, axis=1) > 0.5 * spacing(axes)] = np.nan
-    return refined
+    return refined, spread
 
 
 def quadrant_contrast(

@@ -138,11 +138,14 @@ def _fitted(board, image, start, axes, clear):
     # a board seen from its front is never mirrored
     facing = axes[:, 0, 0] * axes[:, 1, 1] > axes[:, 0, 1] * axes[:, 1, 0]
     tried = np.flatnonzero(inside & facing & (spacing(axes) > 3))
-    fitted[tried] = refine_corners(image, start[tried], axes[tried], clear=clear)
+    spread = np.full(len(start), np.nan)
+    fitted[tried], spread[tried] = refine_corners(image, start[tried], axes[tried], clear=clear)
     moved = np.linalg.norm(fitted - start, axis=1)
     tried = np.flatnonzero(moved < np.maximum(0.2 * spacing(axes), 1.5))
     if len(tried) < MIN_CORNERS:
         return np.full_like(start, np.nan)
+    # on real pictures the clean corners of a board stay below 2.2, covered ones reach 30
+    tried = tried[spread[tried] < 2.5 * np.median(spread[tried])]
     black_first = _black_first(board)[tried]
     contrast = quadrant_contrast(image, fitted[tried], axes[tried], black_first, clear)
     sharp = tried[contrast > max(0.15 * np.median(contrast), 2.0)]
@@ -170,15 +173,35 @@ def _find_charuco(board, image, thorough):
     places = np.asarray(opencv_board(board).getObjPoints(), dtype=np.float64)[..., :2]
     grid = places[list(found)] / board.square_length
     points = np.array(list(found.values())).reshape(-1, 4, 2)
-    # a marker read wrongly is not where the others put it; alone, nothing speaks against it
-    middle = grid.mean(axis=1)
-    predicted, axes = local_grid(middle, points.mean(axis=1))
-    stray = np.linalg.norm(predicted - points.mean(axis=1), axis=1) > 0.5 * spacing(axes)
-    if stray.any():
-        stray = np.isnan(drop_strays(middle, points.mean(axis=1), squares=0.3)[:, 0])
-    if stray.sum() > 0.4 * len(stray):  # another board with the same markers
-        stray[:] = True
-    return local_grid(grid[~stray].reshape(-1, 2), points[~stray].reshape(-1, 2), at=_grid(board))
+    grid, points = _agreeing(grid, points, board)
+    return local_grid(grid.reshape(-1, 2), points.reshape(-1, 2), at=_grid(board))
+
+
+def _agreeing(grid, points, board):
+    """Keep the markers that lie on one board, (n, 4, 2) each; none if most do not.
+
+    A marker read wrongly, or of another board with the same markers, is elsewhere. One alone
+    could be anything.
+    """
+    none = np.zeros((0, 4, 2)), np.zeros((0, 4, 2))
+    if len(points) < 2:
+        return none
+    side = np.linalg.norm(points - np.roll(points, 1, axis=1), axis=2).max(axis=1)
+    square = np.median(side) * board.square_length / board.marker_length
+    # even a wide lens bends a board by less than this from the nearest homography
+    homography, inlying = cv2.findHomography(
+        grid.reshape(-1, 2), points.reshape(-1, 2), cv2.RANSAC, 0.5 * float(square)
+    )
+    if homography is None or np.linalg.det(homography) <= 0:  # mirrored
+        return none
+    good = inlying.reshape(-1, 4).all(axis=1)
+    middle = points.mean(axis=1)
+    predicted, axes = local_grid(grid.mean(axis=1), middle)
+    # False where too few are near to say
+    if (np.linalg.norm(predicted - middle, axis=1) > 0.5 * spacing(axes)).any():
+        near = drop_strays(grid.mean(axis=1), middle, squares=0.3)
+        good &= np.isfinite(near[:, 0])
+    return (grid[good], points[good]) if 0.6 * len(points) <= good.sum() >= 2 else none
 
 
 def _markers(board, image, windows):
