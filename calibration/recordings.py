@@ -1,5 +1,6 @@
 """A take: the videos that several cameras made of the same scene at the same time."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +45,10 @@ class Recording:
 def match_camera(text: str, cameras: Iterable[str]) -> str | None:
     """Find which of the known cameras a file or folder name speaks of.
 
-    The longest name that stands in the text between its start, its end and characters that
-    are neither letters nor digits; the last place wins where the same name stands twice.
-    Camera names are the user's own and may hold underscores, so the text is never split.
+    A name counts where it stands between the text's start, its end and characters that are
+    neither letters nor digits. One at the end wins, as in ``<recording>_<camera>``, then the
+    longest, then the last. Camera names are the user's own and may hold underscores, so the
+    text is never split.
 
     Returns
     -------
@@ -60,12 +62,10 @@ def match_camera(text: str, cameras: Iterable[str]) -> str | None:
     >>> match_camera("laptop", ["top"]) is None
     True
     """
-    for name in sorted(cameras, key=len, reverse=True):
-        start = text.rfind(name)
-        while start >= 0:
-            before = text[start - 1 : start]
-            after = text[start + len(name) : start + len(name) + 1]
-            if not before.isalnum() and not after.isalnum():
-                return name
-            start = text.rfind(name, 0, start + len(name) - 1)
-    return None
+    found = []
+    for name in cameras:
+        for match in re.finditer(f"(?={re.escape(name)})", text):
+            start, end = match.start(), match.start() + len(name)
+            if not text[start - 1 : start].isalnum() and not text[end : end + 1].isalnum():
+                found.append((end == len(text), len(name), start, name))
+    return max(found)[-1] if found else None
