@@ -1,25 +1,25 @@
 """Search the pictures and videos of several cameras for a board."""
 
-import glob
+import logging
 import os
-import re
-import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
-from calibration.boards import Board, BoardDetections
+from calibration.arrays import name_tuple
+from calibration.boards import Board, BoardDetections, CharucoBoard
 from calibration.detection import MIN_CORNERS, detect_board
 from calibration.errors import CalibrationError, DataError, DataWarning
-from calibration.images import image_files, read_image
-from calibration.recognition import recognise_board
-from calibration.recordings import match_camera
-from calibration.video import count_frames, probe_video, read_frames
+from calibration.recognition import describe, recognise_board
+from calibration.sources import Pictures, Video, camera_stream, find_camera_videos
+from calibration.video import count_frames, frame_times
 
-_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+__all__ = ["detect_boards", "find_camera_videos"]
+
+_log = logging.getLogger(__name__)
 
 #: Frames of each video that are looked at, and moments that are kept: with more than some 60
 #: boards the corners' noise is no longer what limits a calibration.
@@ -28,70 +28,6 @@ _MOMENTS = 80
 
 #: Pictures in which the layout and print of the board are found out.
 _SAMPLES = 12
-
-
-def find_camera_videos(
-    folder: str | os.PathLike, cameras: list[str] | None = None
-) -> dict[str, Path]:
-    """Find the video, or the folder of pictures, of each camera.
-
-    Parameters
-    ----------
-    folder : path
-        Holds a file per camera with the camera's name in its name, or a folder per camera, named
-        after it, with one video or with pictures (perhaps in a folder "calibration_images").
-    cameras : list of str, optional
-        Names of the cameras; unless given they are the names of the folders or of the files.
-
-    Returns
-    -------
-    dict of str to Path
-        In the order of the names.
-
-    Raises
-    ------
-    FileNotFoundError, DataError
-        If there is no such folder, a camera has none or several, or none is found at all.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder} with the cameras' board videos.")
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    found: dict[str, list[Path]] = {name: [] for name in cameras or ()}
-    for entry in entries:
-        source = _source(entry)
-        name = match_camera(entry.stem, cameras) if cameras else entry.stem
-        if source is not None and name is not None:
-            found.setdefault(name, []).append(source)
-    for name, sources in found.items():
-        if len(sources) != 1:
-            several = ", ".join(source.name for source in sources) or "none"
-            raise DataError(
-                f"{folder}: camera {name!r} has {len(sources)} videos or folders of pictures "
-                f"({several}); expected one, with the camera's name in its name."
-            )
-    if not found:
-        raise DataError(
-            f"{folder} holds no videos and no folders of pictures; expected one per camera, with "
-            "the camera's name in its name."
-        )
-    return {name: sources[0] for name, sources in found.items()}
-
-
-def _source(entry: Path) -> Path | None:
-    """Return the video or the folder of pictures that an entry of a folder stands for."""
-    if entry.is_file():
-        return entry if entry.suffix.lower() in _VIDEOS else None
-    # a session's folder often holds the animal's video beside the pictures of the board
-    inside = sorted(entry.glob("*calib*"))
-    for place in (*(each for each in inside if each.is_dir()), entry):
-        if image_files(place):
-            return place
-    videos = [each for each in entry.iterdir() if each.suffix.lower() in _VIDEOS]
-    boards = [each for each in videos if re.search("calib|board|charuco", each.stem.lower())]
-    if len(videos) == 1 or len(boards) == 1:
-        return (boards if len(boards) == 1 else videos)[0]
-    return None
 
 
 def detect_boards(
@@ -128,37 +64,36 @@ def detect_boards(
     CalibrationError
         If the pictures show another board, or none at all.
     DataError
-        If a camera's pictures differ in size, or pictures and videos are mixed.
+        If a camera's pictures differ in size, or it is not known which pictures of the cameras
+        belong together.
     """
-    streams = {name: _Stream(name, source) for name, source in sources.items()}
-    if not streams:
+    if not sources:
         raise ValueError("sources is empty; expected a video or folder of pictures per camera.")
-    if len({stream.is_video for stream in streams.values()}) > 1:
-        videos = ", ".join(name for name, stream in streams.items() if stream.is_video)
-        raise DataError(
-            f"Cameras {videos} have videos and the others pictures; give all of them the same, "
-            "so that it is known which were taken at the same time."
-        )
+    cameras = name_tuple("sources", sources)
+    streams = [camera_stream(name, source) for name, source in sources.items()]
     moments = _moments(streams)
-    board = recognise_board(board, _samples(streams, moments))
-    counter = _Counter(sum(len(stream.wanted(moments)) for stream in streams.values()), progress)
-    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
-        parts = pool.map(lambda stream: stream.detect(board, moments, counter), streams.values())
-        corners = np.stack(list(parts))
+    asked = board
+    board = recognise_board(asked, _samples(streams, moments))
+    if board != asked:
+        _log.warning(
+            "The pictures show the %s; the %s was given.", describe(board), describe(asked)
+        )
+    corners = _search(board, streams, moments, progress)
     seen = np.isfinite(corners[..., 0]).any(axis=2)
     if not seen.any():
         raise CalibrationError(
-            f"No board was found in the {counter.total} pictures of {', '.join(streams)}. Check "
-            "the counts of squares and the dictionary in the board file against the print, and "
-            "that the pictures are sharp and lit."
+            f"No board was found in the pictures of {', '.join(cameras)} ({len(moments)} moments "
+            f"looked at). Check that they show the {describe(board)}, sharp and lit, and measure "
+            "its counts of squares against the print."
         )
+    _name_mirrored(board, streams, moments, seen)
     keep = np.flatnonzero(seen.any(axis=0))
-    sizes = np.array([stream.size for stream in streams.values()])
-    if any(stream.is_video for stream in streams.values()):
+    sizes = np.array([stream.size for stream in streams])
+    if isinstance(streams[0], Video):
         keep = keep[_most_telling(corners[:, keep], sizes)]
     return BoardDetections(
         corners[:, keep],
-        tuple(streams),
+        cameras,
         board,
         sizes,
         moments[keep],
@@ -166,104 +101,152 @@ def detect_boards(
     )
 
 
-class _Counter:
-    """Counts pictures from several threads."""
-
-    def __init__(self, total, progress):
-        self.total, self._progress, self._done = total, progress, 0
-        self._lock = threading.Lock()
-
-    def add(self):
-        with self._lock:
-            self._done += 1
-            if self._progress:
-                self._progress(self._done, self.total)
-
-
-class _Stream:
-    """The pictures of one camera, by moment."""
-
-    def __init__(self, name, source):
-        self.name = name
-        path = Path(source)
-        self.is_video = path.is_file() and path.suffix.lower() in _VIDEOS
-        self.path = path
-        if self.is_video:
-            self.size = probe_video(path).image_size
-            return
-        files = image_files(path) if path.is_dir() else sorted(map(Path, glob.glob(str(source))))
-        if not files:
-            raise FileNotFoundError(
-                f"Camera {name!r}: {source} is no video, no folder of pictures and no pattern "
-                "that finds pictures."
-            )
-        height, width = read_image(files[0], pixels="luma").shape
-        self.size = (width, height)
-        numbers = [re.findall(r"\d+", file.stem)[-1:] for file in files]
-        named = all(numbers) and len({int(n) for (n,) in numbers}) == len(files)
-        keys = [int(n) for (n,) in numbers] if named else range(len(files))
-        self.files = dict(zip(keys, files, strict=True))
-
-    def wanted(self, moments):
-        """Return which of the moments this camera has."""
-        return moments if self.is_video else [m for m in moments if int(m) in self.files]
-
-    def images(self, moments):
-        """Read the pictures of some moments: number and luma."""
-        if self.is_video:
-            for frame in read_frames(self.path, frames=moments, pixels="luma"):
-                yield frame.index, frame.image
-            return
-        for moment in self.wanted(moments):
-            image = read_image(self.files[int(moment)], pixels="luma")
-            if image.shape != self.size[::-1]:
-                raise DataError(
-                    f"Camera {self.name!r}: {self.files[int(moment)]} has {image.shape[1]} x "
-                    f"{image.shape[0]} pixels and its first picture {self.size[0]} x "
-                    f"{self.size[1]}; a camera's pictures must have one size."
-                )
-            yield int(moment), image
-
-    def detect(self, board, moments, counter):
-        """Detect the board at every moment, ndarray of shape (n_moments, n_corners, 2)."""
-        corners = np.full((len(moments), board.n_corners, 2), np.nan)
-        row = {int(moment): i for i, moment in enumerate(moments)}
-        for moment, image in self.images(moments):
-            # of a picture somebody took, a board is expected; most frames of a video show none
-            found = detect_board(board, image, thorough=not self.is_video)
-            n_found = np.isfinite(found[:, 0]).sum()
-            if self.is_video and MIN_CORNERS <= n_found < board.n_corners:
-                found = detect_board(board, image)
-            corners[row[moment]] = found
-            counter.add()
-        return corners
-
-
 def _moments(streams):
     """Return the numbers of the moments to look at, rising."""
-    if not any(stream.is_video for stream in streams.values()):
-        return np.array(sorted(set().union(*(stream.files for stream in streams.values()))))
-    lengths = {name: count_frames(stream.path) for name, stream in streams.items()}
+    videos = [stream for stream in streams if isinstance(stream, Video)]
+    if not videos:
+        return _picture_moments(streams)
+    if len(videos) < len(streams):
+        raise DataError(
+            f"Cameras {', '.join(video.name for video in videos)} have videos and the others "
+            "pictures; give all of them the same, so that it is known which were taken at the "
+            "same time."
+        )
+    rates = {video.name: video.info.fps for video in videos}
+    if max(rates.values()) > 1.01 * min(rates.values()):
+        told = ", ".join(f"{name} {rate:.4g}" for name, rate in rates.items())
+        raise DataError(
+            f"The board videos run at different rates ({told} frames per second), so equal frames "
+            "are not equal moments. Record them at one rate, or convert them to it."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # reading says it again
+        lengths = {video.name: count_frames(video.path) for video in videos}
     if max(lengths.values()) > min(lengths.values()) + 1:
         told = ", ".join(f"{name} {count}" for name, count in lengths.items())
-        warnings.warn(
+        _warn(
             f"The board videos differ in length ({told} frames); frames are taken as simultaneous "
-            "from the first on. See that the cameras started together.",
-            DataWarning,
-            stacklevel=3,
+            "from the first on. See that the cameras started together."
         )
     n_frames = min(lengths.values())
+    _name_gaps(videos, n_frames)
     return np.unique(np.linspace(0, n_frames - 1, min(n_frames, _LOOKS)).round().astype(int))
+
+
+def _name_gaps(videos, n_frames):
+    """Say where one camera lost frames that the others have."""
+    if len(videos) < 2 or n_frames < 3:
+        return
+    steps = np.array([np.diff(frame_times(video.path)[:n_frames]) for video in videos])
+    usual = np.median(steps)
+    lost = steps > 1.5 * usual
+    for video, gaps, step in zip(videos, lost & ~lost.all(axis=0), steps, strict=True):
+        if gaps.any():
+            first = int(np.flatnonzero(gaps)[0])
+            _warn(
+                f"Camera {video.name!r} lost frames {gaps.sum()} times, first after frame {first} "
+                f"({step[first] / usual - 1:.0f} frames); its later frames are not simultaneous "
+                "with the other cameras'. Use the part before it, or record again."
+            )
+
+
+def _picture_moments(streams):
+    """Return the numbers of pictures that were taken together."""
+    numbers = [set(stream.files) for stream in streams]
+    if not all(stream.numbered for stream in streams) or not set.intersection(*numbers):
+        # names say nothing, or each camera counts for itself
+        counts = {stream.name: len(stream.files) for stream in streams}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise DataError(
+                f"It is not known which pictures belong together: the cameras have {told} pictures "
+                "and their names share no numbers. Let the last number in each name be that of "
+                "the moment."
+            )
+        for stream in streams:
+            stream.by_position()
+    return np.array(sorted(set().union(*(stream.files for stream in streams))))
 
 
 def _samples(streams, moments):
     """Read a few pictures of all cameras, spread over the moments."""
     each = max(2, _SAMPLES // len(streams))
-    some = moments[np.unique(np.linspace(0, len(moments) - 1, 2 * each).astype(int))]
     pictures = []
-    for i, stream in enumerate(list(streams.values())[:_SAMPLES]):
-        pictures += [image for _, image in stream.images(some[i % 2 :: 2])]
+    for i, stream in enumerate(streams[:_SAMPLES]):
+        own = np.array(stream.wanted(moments))
+        # not the same moments everywhere: the board is seldom in front of all cameras
+        places = np.linspace(0, len(own) - 1, each + 1)[: each + 1] + i * len(own) / len(streams)
+        some = own[np.unique(np.round(places).astype(int) % len(own))]
+        pictures += [image for _, image in stream.images(some)]
     return pictures
+
+
+def _search(board, streams, moments, progress):
+    """Look for a board at all moments, every core at work, (n_cameras, n_moments, n_corners, 2)."""
+    corners = np.full((len(streams), len(moments), board.n_corners, 2), np.nan)
+    place = {int(moment): i for i, moment in enumerate(moments)}
+    total = sum(len(stream.wanted(moments)) for stream in streams)
+    done = 0
+
+    def collect(camera, moment, found):
+        nonlocal done
+        corners[camera, place[moment]] = found.result()
+        done += 1
+        if progress:
+            progress(done, total)
+
+    n_workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(n_workers) as pool:
+        waiting = deque()  # short: pictures must not pile up in memory
+        try:
+            for camera, stream in enumerate(streams):
+                careful = isinstance(stream, Pictures)
+                for moment, image in stream.images(moments):
+                    waiting.append((camera, moment, pool.submit(_look, board, image, careful)))
+                    if len(waiting) > 2 * n_workers:
+                        collect(*waiting.popleft())
+            while waiting:
+                collect(*waiting.popleft())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return corners
+
+
+def _look(board, image, careful):
+    """Look for a board in a picture.
+
+    Of a picture that somebody took a board is expected; most frames of a video show none, and
+    a quick look tells which.
+    """
+    found = detect_board(board, image, thorough=careful)
+    if not careful and MIN_CORNERS <= np.isfinite(found[:, 0]).sum() < board.n_corners:
+        return detect_board(board, image)
+    return found
+
+
+def _name_mirrored(board, streams, moments, seen):
+    """Say which cameras see the board mirrored where others see it well."""
+    if not isinstance(board, CharucoBoard):
+        return
+    promising = moments[seen.any(axis=0)]
+    some = promising[np.unique(np.linspace(0, len(promising) - 1, 6).round().astype(int))]
+    for stream, views in zip(streams, seen, strict=True):
+        if views.any():
+            continue
+        for _, image in stream.images(some):
+            if np.isfinite(detect_board(board, np.ascontiguousarray(image[:, ::-1]))).any():
+                _warn(
+                    f"Camera {stream.name!r} sees the board mirrored, and so not at all: it looks "
+                    "at the back of a thin print, or its pictures are mirrored. Show it the "
+                    "front, or switch mirroring off in the recording program."
+                )
+                break
+
+
+def _warn(message):
+    """Warn whoever called `detect_boards`."""
+    warnings.warn(message, DataWarning, stacklevel=4)
 
 
 def _most_telling(corners, sizes):

@@ -49,6 +49,7 @@ FLOORS = {
     "calibration.video": 3,
     "calibration.video_writing": 3,
     "calibration.searching": 3,
+    "calibration.sources": 3,
     "calibration.formats": 3,
     "calibration.anipose": 3,
     "calibration.figures": 3,

@@ -1,5 +1,6 @@
 """Boards in ``board.toml``: ours, sleap-anipose's and Caliscope's."""
 
+import difflib
 import json
 import os
 import tomllib
@@ -10,8 +11,6 @@ from typing import Any
 from calibration.boards import DICTIONARIES, Board, CharucoBoard, Checkerboard
 from calibration.errors import DataError
 from calibration.files import write_text
-
-_OURS = {field.name for field in fields(CharucoBoard)}
 
 
 def save_board(board: Board, path: str | os.PathLike) -> None:
@@ -51,16 +50,31 @@ def load_board(path: str | os.PathLike) -> Board:
             return _sleap_anipose(values)
         if "square_size_override_cm" in values or "aruco_scale" in values:
             return _caliscope(values)
-        unknown = sorted(set(values) - _OURS)
-        if unknown:
-            raise ValueError(
-                f"{unknown[0]!r} is no field of a board; they are {', '.join(sorted(_OURS))}."
-            )
-        return (CharucoBoard if "marker_length" in values else Checkerboard)(**values)
+        return _ours(values)
     except KeyError as error:
         raise DataError(f"{path}: the field {error.args[0]!r} is missing.") from None
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _ours(values: dict[str, Any]) -> Board:
+    """Make the board of our own keys."""
+    kind = CharucoBoard if "marker_length" in values else Checkerboard
+    known = {field.name: field.type for field in fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(known)}."
+            raise ValueError(f"{name!r} is no field of a {kind.__name__}.{meant}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name.endswith("_length") and not number:
+            raise ValueError(f"{name} is {value!r}; expected a number.")
+        if name in ("legacy", "inverted") and not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}; expected true or false.")
+    missing = [name for name in ("squares_x", "squares_y", "square_length") if name not in values]
+    if missing:
+        raise KeyError(missing[0])
+    return kind(**values)
 
 
 def _sleap_anipose(values: dict[str, Any]) -> Board:

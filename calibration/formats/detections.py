@@ -1,5 +1,6 @@
 """Detected boards in HDF5, so that a rig is solved again without searching the videos again."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -42,19 +43,39 @@ def save_detections(
         file.create_dataset("sources", data=list(detections.sources), dtype=text)
 
 
+@contextlib.contextmanager
 def _opened(path):
     """Open a file of detections, or say what it is instead."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}. Make it with detect-boards.")
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}). Make it again.") from None
-    if file.attrs.get("format") != _FORMAT:
-        file.close()
-        raise DataError(f"{path} holds no detected boards. Make it with detect-boards.")
-    return file
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs.get("format") != _FORMAT:
+                raise DataError(f"{path} holds no detected boards. Make some with detect-boards.")
+            yield file
+    except DataError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError) as error:
+        # h5py meets damage with any of these
+        raise DataError(
+            f"{path} cannot be read as detected boards ({error}). Remove it and run detect-boards "
+            "again."
+        ) from None
+
+
+def _read(file, name):
+    """Read a dataset that lies in this file and is not larger than the file can hold."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise KeyError(f"{name!r} is missing, or a link to another file")
+    dataset = file[name]
+    declared = dataset.size * dataset.dtype.itemsize
+    # deflate shrinks by a factor of 1032 at most
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{name!r} keeps its data in another file")
+    if declared > (1 << 20) + 1100 * dataset.id.get_storage_size():
+        raise ValueError(f"{name!r} declares {declared:,} bytes that are not there")
+    return dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
 
 
 def load_detections(path: str | os.PathLike) -> BoardDetections:
@@ -63,18 +84,18 @@ def load_detections(path: str | os.PathLike) -> BoardDetections:
     Raises
     ------
     FileNotFoundError, DataError
-        If there is no such file or it holds something else.
+        If there is no such file, it holds something else or is damaged.
     """
     with _opened(path) as file:
         board = json.loads(file.attrs["board"])
         kind = CharucoBoard if "marker_length" in board else Checkerboard
         return BoardDetections(
-            file["corners"][:],
-            tuple(file["cameras"].asstr()[:]),
+            _read(file, "corners"),
+            tuple(_read(file, "cameras")),
             kind(**board),
-            file["image_sizes"][:],
-            file["frames"][:],
-            tuple(file["sources"].asstr()[:]),
+            _read(file, "image_sizes"),
+            _read(file, "frames"),
+            tuple(_read(file, "sources")),
         )
 
 

@@ -18,9 +18,10 @@ def draw_board(
     marker_length: float = 22.0,
     dictionary: str = "DICT_4X4_50",
     units: str = "mm",
+    checkerboard: bool = False,
     dpi: int = 300,
 ) -> Outcome:
-    """Draw a ChArUco board to print at its true size, and write its board.toml beside it.
+    """Draw a board to print at its true size, and write its board.toml beside it.
 
     Print without scaling, glue it on something flat, and measure the ruler drawn below it: if
     it is not as long as it says, put the measured lengths into board.toml.
@@ -39,6 +40,9 @@ def draw_board(
         The ArUco dictionary.
     units : str
         Unit of the lengths.
+    checkerboard : bool
+        Whether to draw a plain checkerboard instead of a ChArUco board. ChArUco is better: its
+        corners count one by one, so that the board may be partly covered or out of the picture.
     dpi : int
         Dots per inch of the picture.
     """
@@ -46,8 +50,9 @@ def draw_board(
     import numpy as np
 
     from calibration.board_images import board_image
-    from calibration.boards import CharucoBoard
+    from calibration.boards import CharucoBoard, Checkerboard
     from calibration.cameras import METRES
+    from calibration.errors import DataError
     from calibration.files import atomic_path
     from calibration.formats.boards import load_board, save_board
     from calibration.recognition import describe
@@ -55,13 +60,26 @@ def draw_board(
     out = Path(out)
     if out.suffix.lower() not in (".png", ".pdf"):
         raise ValueError(f"out is {out}; expected a name that ends in .png or .pdf.")
-    drawn = (
-        load_board(board)
-        if board
-        else CharucoBoard(
-            squares_x, squares_y, square_length, marker_length, dictionary, units=units
+    if board:
+        drawn, described = load_board(board), Path(board)
+    else:
+        drawn, described = (
+            Checkerboard(squares_x, squares_y, square_length, units)
+            if checkerboard
+            else CharucoBoard(
+                squares_x, squares_y, square_length, marker_length, dictionary, units
+            ),
+            out.with_suffix(".toml"),
         )
-    )
+        try:
+            taken = described.exists() and load_board(described) != drawn
+        except DataError:  # something else, perhaps a calibration
+            taken = True
+        if taken:
+            raise ValueError(
+                f"{described} exists and describes something else. Choose another name than "
+                f"{out}, remove that file, or draw the board it describes with --board."
+            )
     mm = METRES[drawn.units] / METRES["mm"]
     px_per_square = round(drawn.square_length * mm / _MM_PER_INCH * dpi)
     if not 20 <= px_per_square <= 4000:
@@ -94,8 +112,8 @@ def draw_board(
     with atomic_path(out) as temporary:
         data = _pdf(sheet, true_dpi) if out.suffix.lower() == ".pdf" else _png(sheet, true_dpi)
         temporary.write_bytes(data)
-    described = out.with_suffix(".toml")
-    save_board(drawn, described)
+    if not board:
+        save_board(drawn, described)
     height, width = np.array(sheet.shape) / true_dpi * _MM_PER_INCH
     return Outcome(
         out,
@@ -186,6 +204,7 @@ def detect_boards(
     from calibration.searching import find_camera_videos
 
     out = Path(out)
+    described = load_board(board)
     sources = find_camera_videos(videos, cameras)
     inputs = {"board": Path(board), **sources}
     origin = provenance("detect_boards", {"cameras": list(sources)}, inputs)
@@ -198,7 +217,7 @@ def detect_boards(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            detections = search(load_board(board), sources, progress=show)
+            detections = search(described, sources, progress=show)
         save_detections(detections, out, origin)
     n_seen = detections.n_seen
     table = tuple(
@@ -211,10 +230,13 @@ def detect_boards(
         }
         for i, name in enumerate(detections.cameras)
     )
+    found = describe(detections.board)
+    if detections.board != described:
+        found += f" (not the {describe(described)}, as {Path(board).name} says)"
     shared = int(((n_seen > 0).sum(axis=0) >= 2).sum())
     return Outcome(
         out,
-        f"Found the {describe(detections.board)} at {len(detections.frames)} moments, at "
+        f"Found the {found} at {len(detections.frames)} moments, at "
         f"{shared} of them in two cameras or more.",
         table,
         {"n_moments": len(detections.frames), "n_shared": shared, "corners": int(np.sum(n_seen))},
