@@ -160,9 +160,7 @@ def test_drawing_leaves_other_files_alone(tmp_path):
 
 def test_the_step_writes_detections_once_and_again_when_a_picture_changed(tmp_path):
     drawn = draw_board(tmp_path / "board.png", squares_x=5, squares_y=4, dpi=40)
-    image = cv2.copyMakeBorder(
-        read_image(drawn), 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(90,) * 3
-    )
+    image = np.pad(read_image(drawn), ((40, 40), (40, 40), (0, 0)), constant_values=90)
     for camera in ("left", "right"):
         for number in range(3):
             write_image(tmp_path / "videos" / camera / f"{number}.png", image)
