@@ -2,6 +2,8 @@
 
 function makePanel(data, state, nodes) {
   const { legend, individuals, details } = nodes;
+  // as high as it will be, so that rows of the list do not move away from under the pointer
+  details.style.flexBasis = `min(50%, ${90 + 17 * data.views.length}px)`;
   const space = data.space;
   const seen = data.seen.some(Boolean);
   const columns = space
