@@ -62,7 +62,7 @@ class Intrinsics:
             )
         try:
             width, height = (int(side) for side in self.image_size)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError(
                 f"image_size is {self.image_size!r}; expected (width, height) in pixels."
             ) from None

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +61,36 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file whole or not at all, UTF-8, line ends as given."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
+
+
+def checked_output(
+    path: str | os.PathLike, endings: Iterable[str], inputs: Iterable[str | os.PathLike] = ()
+) -> Path:
+    """Return the path of a file to write, unless it is one that must not be written over.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    endings : iterable of str
+        What its name may end in, such as ".html".
+    inputs : iterable of path
+        Files that are read to make it.
+
+    Raises
+    ------
+    ValueError
+        If the name ends otherwise, or the file is one of the inputs.
+    """
+    path, endings = Path(path), tuple(endings)
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{path} is to be written; expected a name that ends in {endings[0]}.")
+    for entry in inputs:
+        if path.exists() and Path(entry).exists() and path.samefile(entry):
+            raise ValueError(
+                f"{path} is read to make the result and would be lost. Choose another name."
+            )
+    return path
 
 
 def file_digest(path: str | os.PathLike) -> str:

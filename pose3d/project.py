@@ -17,7 +17,7 @@ from calibration.errors import DataError, DataWarning
 from calibration.recordings import Recording, match_camera
 from pose3d.formats import deeplabcut
 from pose3d.formats.config import line_of, read_config
-from pose3d.formats.config_fields import check_fields
+from pose3d.formats.config_fields import check_fields, check_file_name
 from pose3d.formats.config_videos import (
     ONLY_CAMERA,
     deeplabcut_recordings,
@@ -235,7 +235,11 @@ class Project:
         return self.path / "calibration.toml"
 
     def network_folder(self, name: str) -> Path:
-        """Folder of a trained network."""
+        """Folder of a trained network; its name must not lead out of the project."""
+        try:
+            check_file_name(name)
+        except ValueError as error:
+            raise ValueError(f"The network's name {name!r} {error}.") from None
         return self.path / "networks" / name
 
 

@@ -38,29 +38,61 @@ def calibrate_rig(
     """
     from tqdm import tqdm
 
-    from calibration.files import provenance
+    from calibration.errors import DataError
+    from calibration.files import checked_output, provenance
+    from calibration.formats.boards import load_board
     from calibration.formats.detections import load_detections
     from calibration.formats.toml import save_rig
     from calibration.report import save_report
     from calibration.solve import calibrate
     from calibration.steps.boards import detect_boards
 
-    videos, out = Path(videos), Path(out)
+    videos, inputs = Path(videos), (videos, board)
+    out = checked_output(out, [".toml"], inputs)
+    report = checked_output(report or out.with_name(f"_{out.stem}.html"), [".html"], inputs)
+    described = load_board(board)
     found = videos
     if videos.is_dir():
         found = out.with_suffix(".detections.h5")
         detect_boards(videos, board=board, out=found, cameras=cameras)
+    elif not videos.is_file():
+        raise FileNotFoundError(
+            f"There is no {videos}; expected a folder with a video of the board per camera, or "
+            "the file that detect-boards wrote."
+        )
     detections = load_detections(found)
+    lengths = ("square_length", "marker_length", "units")
+    for name in (each for each in lengths if hasattr(described, each)):
+        if getattr(described, name) != getattr(detections.board, name, None):
+            raise DataError(
+                f"{found} was made with another board than {board} ({name} differs). Give the "
+                "folder of videos instead, or run detect-boards again."
+            )
+    if cameras is not None and list(cameras) != list(detections.cameras):
+        raise DataError(
+            f"{found} holds the cameras {', '.join(detections.cameras)}, not "
+            f"{', '.join(cameras)}. Run detect-boards with those."
+        )
+    if len(detections.cameras) < 2:
+        raise DataError(
+            f"{found} holds the one camera {detections.cameras[0]!r}; a rig has at least two. "
+            "Lay the videos of all cameras, with their names, into one folder."
+        )
     with tqdm(total=None, desc="calibrate", bar_format="{desc}: {postfix}", disable=None) as bar:
         calibration = calibrate(detections, model=model, progress=bar.set_postfix_str)
     verdict = calibration.verdict
     failed = verdict.level == "FAIL"
-    target = out.with_suffix(".rejected.toml") if failed else out
-    report = Path(report) if report else out.with_name(f"_{out.stem}.html")
+    rejected = out.with_suffix(".rejected.toml")
+    target = rejected if failed else out
+    if failed:
+        report = report.with_suffix(".rejected.html")
     origin = provenance("calibrate_rig", {"model": model}, {"boards": found, "board": Path(board)})
     save_rig(calibration, target, origin)
     save_report(report, calibration, title=f"Calibration of {', '.join(calibration.rig.names)}")
-    causes = [f for f in verdict.findings if f.level != "PASS"]
+    if not failed:
+        for stale in (rejected, rejected.with_suffix(".covariance.h5")):
+            stale.unlink(missing_ok=True)
+    causes = [f for level in ("FAIL", "WARN") for f in verdict.findings if f.level == level]
     said = "; ".join(f"{f.level} {f.name}: {f.found} {f.remedy}".strip() for f in causes)
     errors = calibration.standard_errors
     table = tuple(
@@ -79,7 +111,7 @@ def calibrate_rig(
         report,
         f"{verdict.level}: corners of boards kept out of the fit lie "
         f"{calibration.held_out_rms_px:.3f} px from where they should (RMS per coordinate). "
-        f"Wrote {target}. {said}".strip(),
+        f"Wrote {target}. {'' if failed else said}".strip(),
         table,
         {
             "calibration": str(target),
@@ -103,7 +135,7 @@ def show_rig(
     Parameters
     ----------
     calibration : path
-        The calibration file, ours or aniposelib's.
+        The calibration file, ours or aniposelib's, or a project's folder.
     out : path
         The HTML file to write; beside the calibration unless told.
     open_browser : bool
@@ -113,12 +145,15 @@ def show_rig(
 
     import numpy as np
 
+    from calibration.files import checked_output
     from calibration.formats.toml import evidence_path, load_calibration, load_rig, read_verdict
     from calibration.report import save_report, save_rig_view
 
     path = Path(calibration)
+    if path.is_dir():
+        path = path / "calibration.toml"
     rig = load_rig(path)
-    out = Path(out) if out else path.with_name(f"_{path.stem}.html")
+    out = checked_output(out or path.with_name(f"_{path.stem}.html"), [".html"], [path])
     title = f"Rig of {', '.join(rig.names)}"
     verdict = read_verdict(path)
     if verdict is not None and evidence_path(path).exists():

@@ -152,7 +152,7 @@ def _check_format(file, kind):
     if not found.startswith("pose3d keypoints") or kind not in (None, found):
         raise DataError(
             f"{file.filename} holds {found or 'something else'}; expected "
-            f"{kind or 'pose3d keypoints'}. Files of other programs are read by import-keypoints."
+            f"{kind or 'pose3d keypoints'}. analyze-recording and triangulate-recording make them."
         )
     version = hdf5.read_attribute(file, "format_version") or "0"
     if version != str(_VERSION):

@@ -1,7 +1,6 @@
 """Step: hand 3D keypoints to other programs."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +37,7 @@ def export_keypoints(
     overwrite : bool
         Write over a file that is there.
     """
+    from calibration.files import checked_output
     from pose3d.formats.keypoints import load_keypoints_2d, load_keypoints_3d
     from pose3d.formats.tables import save_anipose_csv, save_long_csv
     from pose3d.formats.trc import save_trc
@@ -55,7 +55,10 @@ def export_keypoints(
             f"{path} is not there: {recording!r} has no 3D keypoints yet. Find them with "
             "triangulate-recording."
         )
-    target = Path(out) if out else project.path / "exports" / f"{recording}{ENDINGS[format]}"
+    ending = ENDINGS[format]
+    target = checked_output(
+        out or project.path / "exports" / f"{recording}{ending}", [f".{ending.split('.')[-1]}"]
+    )
     if target.exists() and not overwrite:
         raise FileExistsError(
             f"{target} is there already. Name another file (--out) or allow --overwrite."

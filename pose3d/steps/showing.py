@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
-from calibration.files import provenance
+from calibration.files import checked_output, provenance
 from calibration.results import Outcome
 
 __all__ = ["create_labeled_video", "show_recording"]
@@ -62,7 +62,7 @@ def show_recording(
     path_3d = _most_refined(project.keypoints_3d_path(recording), "refined")
     path = None if path_3d is None else load_keypoints_3d(path_3d)
     rig = _load_rig(project, recording)
-    out = project.report_path(recording) if out is None else Path(out)
+    out = checked_output(out or project.report_path(recording), [".html"])
     arguments = {"recording": recording, "first_frame": first_frame, "n_frames": n_frames}
     written = write_viewer(
         out,
@@ -151,7 +151,9 @@ def create_labeled_video(
     mosaic = plan_mosaic(sizes, max_pixels=_VIDEO_PIXELS, aspect=16 / 9)
     cutoff = project.pcutoff if min_likelihood is None else min_likelihood
     fps = seen.fps if seen.n_frames > 1 else 30.0
-    out = project.report_path(recording).parent / f"{recording}.mp4" if out is None else Path(out)
+    out = checked_output(
+        out or project.report_path(recording).with_suffix(".mp4"), [".mp4"], take.videos.values()
+    )
     moments = read_together(list(videos.values()), [places[name] for name in cameras])
     with VideoWriter(out, fps, crf=20) as film:
         for i, images in enumerate(
