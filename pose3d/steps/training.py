@@ -14,7 +14,8 @@ from calibration.errors import DataError, DataWarning
 from calibration.files import provenance
 from calibration.results import Outcome
 
-#: Learning rates: from scratch, and from pretrained weights, which a higher one destroys.
+#: Learning rates: from scratch (after 1000 steps 0.002 has two to three times the error of 0.01 on
+#: two data sets, after 4000 the same on a third), and from pretrained weights.
 _RATE, _PRETRAINED_RATE = 2e-3, 1e-3
 
 
