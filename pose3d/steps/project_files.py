@@ -1,13 +1,18 @@
 """What `create_project` and `add_recording` write and find: config.yaml, videos by camera."""
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from calibration.boards import Board
 from calibration.errors import DataError
+from calibration.files import atomic_path, file_digest
 from calibration.recordings import match_camera
 from pose3d.formats.config import quoted, spell
 from pose3d.formats.config_videos import VIDEO_SUFFIXES
@@ -188,7 +193,7 @@ def videos_by_camera(videos: Iterable[str], cameras: Sequence[str]) -> dict[str,
     FileNotFoundError
         If a path is not there.
     DataError
-        If a folder holds no video, or several, of a camera.
+        If a folder holds no video, or several, of a camera; or two cameras have the same.
     """
     found: dict[str, Path] = {}
 
@@ -200,6 +205,12 @@ def videos_by_camera(videos: Iterable[str], cameras: Sequence[str]) -> dict[str,
                 f"Both {found[camera]} and {path} are of camera {camera!r}. Say which with "
                 f"{camera}={path}."
             )
+        for other, taken in found.items():
+            if other != camera and taken.resolve() == path.resolve():
+                raise DataError(
+                    f"{path} is given for both camera {other!r} and camera {camera!r}. Give each "
+                    "its own video."
+                )
         found[camera] = path
 
     for text in videos:
@@ -212,6 +223,8 @@ def videos_by_camera(videos: Iterable[str], cameras: Sequence[str]) -> dict[str,
                 f"{text!r} names the camera {camera!r}; the project has {', '.join(cameras)}."
             )
         path = Path(text).resolve()
+        if not path.exists():
+            raise FileNotFoundError(f"There is no {path}; expected a video or a folder of videos.")
         if path.is_dir():
             for camera, video in _in_folder(path, cameras):
                 add(camera, video)
@@ -248,6 +261,99 @@ def _in_folder(folder, cameras):
             f"holds {names}. Write <camera>=<video> for each."
         )
     return pairs
+
+
+def left_aside(videos: Iterable[str], cameras: Sequence[str]) -> list[Path]:
+    """List the videos that `videos_by_camera` passes over, as they name no camera.
+
+    Parameters
+    ----------
+    videos : iterable of str
+        As `videos_by_camera` takes them.
+    cameras : sequence of str
+        The known cameras.
+    """
+    folders = [Path(text) for text in videos if Path(text).is_dir()]
+    return [
+        entry
+        for folder in folders
+        for entry in sorted(folder.iterdir())
+        if entry.suffix.lower() in VIDEO_SUFFIXES
+        and not entry.name.startswith(".")
+        and match_camera(entry.name, cameras) is None
+    ]
+
+
+def plan_copies(
+    videos: Mapping[str, Path], folder: Path, overwrite: bool
+) -> dict[str, tuple[Path, dict[Path, Path]]]:
+    """Choose where copies of videos go, so that no file is lost.
+
+    Parameters
+    ----------
+    videos : mapping of str to Path
+        Video, or folder of pictures, of each camera.
+    folder : Path
+        Where the copies go, named after their cameras.
+    overwrite : bool
+        Whether other files of the same names may be replaced.
+
+    Returns
+    -------
+    dict of str to (Path, dict of Path to Path)
+        The copy of each camera's video, and the file to copy to each place; none where it lies
+        there already.
+
+    Raises
+    ------
+    DataError
+        If another file would be replaced, or pictures mixed with others.
+    """
+    plan = {}
+    for camera, path in videos.items():
+        target = folder / (camera if path.is_dir() else camera + path.suffix.lower())
+        files = {target: path}
+        if path.is_dir():
+            entries = sorted(entry for entry in path.iterdir() if entry.is_file())
+            files = {target / (entry.stem + entry.suffix.lower()): entry for entry in entries}
+            there = target.iterdir() if target.is_dir() else ()
+            others = sorted(p for p in there if p not in files and not p.name.startswith("."))
+            if others and not target.samefile(path):
+                raise DataError(
+                    f"{others[0]} would lie among the pictures copied from {path}. Remove the "
+                    f"folder {target}, or choose another name for the recording."
+                )
+        for place, source in files.items():
+            if place.exists() and not overwrite and file_digest(place) != file_digest(source):
+                raise DataError(
+                    f"{place} is there already and differs from {source}. Choose another name for "
+                    "the recording, or replace the file with overwrite."
+                )
+        apart = {to: of for to, of in files.items() if not (to.exists() and to.samefile(of))}
+        plan[camera] = target, apart
+    return plan
+
+
+def copy_videos(plan: Mapping[str, tuple[Path, Mapping[Path, Path]]]) -> dict[str, Path]:
+    """Copy videos, or folders of pictures, as `plan_copies` says.
+
+    All are copied before any takes its name, as one may be where another goes.
+
+    Parameters
+    ----------
+    plan : mapping of str to (Path, mapping of Path to Path)
+        By camera.
+
+    Returns
+    -------
+    dict of str to Path
+        The copy of each camera's video.
+    """
+    with ExitStack() as renamed:
+        for _, files in tqdm(plan.values(), "copying", disable=None, unit="video"):
+            for target, source in files.items():
+                shutil.copyfile(source, renamed.enter_context(atomic_path(target)))
+    return {camera: target for camera, (target, _) in plan.items()}
 
 
 def add_to_config(

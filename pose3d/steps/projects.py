@@ -1,7 +1,6 @@
 """Steps: make a project, add recordings to it, bring labels into it and look at them."""
 
 import os
-import shutil
 import warnings
 from collections.abc import Iterable
 from datetime import date
@@ -12,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
-from calibration.files import atomic_path, write_text
+from calibration.files import write_text
 from calibration.recordings import match_camera
 from calibration.results import Outcome
 from pose3d.skeleton import Skeleton
@@ -72,6 +71,10 @@ def create_project(
     path = folder / "config.yaml"
     if path.exists():
         raise FileExistsError(f"{path} is there already and is not overwritten. Choose a folder.")
+    if calibration_videos and not Path(calibration_videos).is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {calibration_videos}; expected that of the board's videos."
+        )
     animal = _skeleton(keypoints, skeleton, symmetric, skeleton_from)
     printed = _board(board)
     text = config_text(
@@ -126,13 +129,19 @@ def add_recording(
     copy : bool
         Copy the videos into the project instead of noting where they are.
     overwrite : bool
-        Replace a recording of the same name.
+        Replace a recording of the same name, and its copied videos.
     """
     from calibration.video import count_frames, probe_video
     from pose3d.formats.config import edit_config
     from pose3d.formats.config_fields import check_file_name
     from pose3d.project import Project
-    from pose3d.steps.project_files import add_to_config, videos_by_camera
+    from pose3d.steps.project_files import (
+        add_to_config,
+        copy_videos,
+        left_aside,
+        plan_copies,
+        videos_by_camera,
+    )
 
     project = Project.load(project)
     try:
@@ -150,14 +159,14 @@ def add_recording(
             "with overwrite."
         )
     found = videos_by_camera(videos, project.cameras)
+    copies = plan_copies(found, project.path / "videos" / name, overwrite) if copy else {}
     facts, lengths = {}, {}
     for camera, path in found.items():
         facts[camera] = probe_video(path)
         lengths[camera] = count_frames(path)
-    _warn_of_differences(name, project.cameras, facts, lengths)
-    if copy:
-        for camera, path in tqdm(found.items(), "copying", disable=None, unit="video"):
-            found[camera] = _copied(path, project.path / "videos" / name / camera)
+    aside = left_aside(videos, project.cameras)
+    _warn_of_differences(name, project.cameras, facts, lengths, aside)
+    found |= copy_videos(copies)
     sizes = {camera: facts[camera].image_size for camera in found}
     edit_config(
         project.config_path,
@@ -202,8 +211,8 @@ def import_labels(
     recording : str
         The recording that the labels belong to.
     files : list of str
-        A file per camera, as in "top=a/tracks.h5", or a file with the camera's name in its own: a
-        SLEAP analysis .h5, or a CollectedData .csv or .h5 beside its images.
+        A file per camera, as in "top=a/tracks.h5", or a file with the camera's name in its own or
+        its folder's: a SLEAP analysis .h5, or a CollectedData .csv or .h5 beside its images.
     frames : str
         Frames of tracks to take, as in "0-95" or "0,10,20-30"; all unless told.
     every : int
@@ -217,8 +226,16 @@ def import_labels(
     project = Project.load(project)
     chosen = select_frames(frames, every)
     rows = []
-    for camera, path in _files_by_camera(files, project.cameras).items():
-        if is_tracks(path):
+    found = _files_by_camera(files, project.cameras)
+    tracks = {camera: is_tracks(path) for camera, path in found.items()}
+    pictures = [path for camera, path in found.items() if not tracks[camera]]
+    if pictures and (frames is not None or every != 1):
+        raise ValueError(
+            f"frames and every choose frames of tracks; {pictures[0]} holds labelled pictures: "
+            "leave them out."
+        )
+    for camera, path in found.items():
+        if tracks[camera]:
             counts = import_tracks(project, recording, camera, path, chosen, overwrite)
         else:
             counts = import_images(project, recording, camera, path, overwrite)
@@ -236,6 +253,7 @@ def import_labels(
         summary=f"{new} labelled images of {len(rows)} cameras came into the project.",
         table=tuple(rows),
         figures={"n_images": new, "n_kept": kept, "n_points": sum(row["points"] for row in rows)},
+        failed="" if new or kept else _nothing_came(pictures),
     )
 
 
@@ -343,7 +361,18 @@ def _files_by_camera(files: Iterable[str], cameras: tuple[str, ...]) -> dict[str
         if not path:
             path = str(text)
             only = cameras[0] if len(cameras) == 1 else None
-            camera = match_camera(Path(path).name, cameras) or only
+            place = Path(os.path.abspath(path))
+            camera = match_camera(place.name, cameras) or match_camera(place.parent.name, cameras)
+            camera = camera or only
+        elif not match_camera(Path(path).name, [camera]):
+            named = match_camera(Path(path).name, cameras)
+            if named:
+                warnings.warn(
+                    f"{path} is given for camera {camera!r}, but its name speaks of {named!r}. See "
+                    "that the labels are of the right camera.",
+                    DataWarning,
+                    stacklevel=3,
+                )
         if camera is None:
             raise ValueError(
                 f"{text!r} tells no camera; write <camera>={text} with one of {', '.join(cameras)}."
@@ -356,12 +385,21 @@ def _files_by_camera(files: Iterable[str], cameras: tuple[str, ...]) -> dict[str
     return found
 
 
-def _warn_of_differences(name, cameras, facts, lengths):
+def _nothing_came(pictures):
+    """Say what to do where no image came in."""
+    if not pictures:
+        return "No image came in: no frame that was asked for can be read."
+    return f"No image came in: lay {pictures[0].name} beside its pictures, in one folder."
+
+
+def _warn_of_differences(name, cameras, facts, lengths, aside):
     """Tell of cameras without a video, and of videos that differ in length or rate."""
     told = []
     lacking = [camera for camera in cameras if camera not in facts]
     if lacking:
-        told.append(f"it has no video of {', '.join(lacking)}")
+        names = ", ".join(path.name for path in aside[:5]) + (", ..." if len(aside) > 5 else "")
+        unused = f" (left aside, as they name no camera: {names})" if aside else ""
+        told.append(f"it has no video of {', '.join(lacking)}{unused}")
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{camera} {count}" for camera, count in lengths.items())
         told.append(f"its videos differ in length ({counts} frames)")
@@ -375,18 +413,3 @@ def _warn_of_differences(name, cameras, facts, lengths):
             DataWarning,
             stacklevel=3,
         )
-
-
-def _copied(path: Path, target: Path) -> Path:
-    """Copy a video, or a folder of pictures, whole."""
-    if path.is_dir():
-        for entry in sorted(path.iterdir()):
-            if entry.is_file():
-                _copied(entry, target / entry.stem)
-        return target
-    target = target.with_name(target.name + path.suffix.lower())
-    if target.exists() and target.samefile(path):
-        return target
-    with atomic_path(target) as temporary:
-        shutil.copyfile(path, temporary)
-    return target

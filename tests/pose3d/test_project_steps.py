@@ -25,6 +25,15 @@ def film(path, n_frames=6, size=(32, 24), fps=25):
     return path
 
 
+def dark_film(path):
+    """Write a video whose frames are all black."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 25) as writer:
+        for _ in range(6):
+            writer.write(np.zeros((24, 32, 3), np.uint8))
+    return path
+
+
 @pytest.fixture
 def folder(tmp_path):
     create_project(
@@ -117,6 +126,14 @@ def test_a_project_that_cannot_be_is_not_made(tmp_path, arguments, message):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_of_the_board_must_be_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no folder .*gone"):
+        create_project(
+            tmp_path / "new", cameras=["a"], keypoints=["x"], calibration_videos=tmp_path / "gone"
+        )
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_skeleton_may_come_from_sleap(tmp_path, data_folder):
     source = data_folder / "sleap_anipose_minimal_session" / "top"
     source = source / "minimal_top_proofread.analysis.h5"
@@ -175,6 +192,65 @@ def test_videos_are_copied_when_asked(folder, tmp_path):
     assert read_frame(videos["cam_10"], 3).mean() == 0
 
 
+def brightness(folder, name="trot"):
+    """Mean of the last picture of each camera's video."""
+    videos = Project.load(folder).recordings[name].videos
+    return [read_frame(videos[camera], 5).mean() for camera in CAMERAS]
+
+
+def test_swapped_cameras_keep_both_copies(folder, tmp_path):
+    bright = film(tmp_path / "cam_1.mp4")
+    dark = dark_film(tmp_path / "cam_10.mp4")
+    add_recording(folder, "trot", [str(bright), str(dark)], copy=True)
+    before = brightness(folder)
+    assert before == pytest.approx([100, 0], abs=3)
+    copies = folder / "videos" / "trot"
+    swapped = [f"cam_1={copies / 'cam_10.mp4'}", f"cam_10={copies / 'cam_1.mp4'}"]
+    add_recording(folder, "trot", swapped, copy=True, overwrite=True)
+    assert brightness(folder) == before[::-1]
+    assert sorted(path.name for path in copies.iterdir()) == ["cam_1.mp4", "cam_10.mp4"]
+
+
+def test_a_copy_replaces_no_other_file_unless_told(folder, tmp_path):
+    videos = [str(film(tmp_path / f"{camera}.mp4", 6 + i)) for i, camera in enumerate(CAMERAS)]
+    there = folder / "videos" / "trot" / "cam_1.mp4"
+    dark_film(there)
+    before = there.read_bytes()
+    with pytest.raises(DataError, match=r"cam_1\.mp4 is there already and differs"):
+        add_recording(folder, "trot", videos, copy=True)
+    assert there.read_bytes() == before
+    assert [path.name for path in there.parent.iterdir()] == ["cam_1.mp4"]
+    shutil.copy(videos[0], there)  # the same contents are no other file
+    with pytest.warns(DataWarning, match="differ in length"):
+        add_recording(folder, "trot", videos, copy=True)
+    dark_film(there)
+    with pytest.warns(DataWarning, match="differ in length"):
+        add_recording(folder, "trot", videos, copy=True, overwrite=True)
+    assert brightness(folder)[0] == pytest.approx(100, abs=3)
+
+
+def test_copied_pictures_are_not_mixed_with_others(folder, tmp_path):
+    there = folder / "videos" / "trot" / "cam_1"
+    for place in (tmp_path / "pictures" / "a.png", there / "b.png"):
+        write_image(place, np.zeros((24, 32, 3), np.uint8))
+    with pytest.raises(DataError, match=r"b\.png would lie among the pictures"):
+        add_recording(folder, "trot", [f"cam_1={tmp_path / 'pictures'}"], copy=True, overwrite=True)
+    assert [path.name for path in there.iterdir()] == ["b.png"]
+
+
+def test_one_video_is_not_of_two_cameras(folder, tmp_path):
+    video = film(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match=r"a\.mp4 is given for both camera 'cam_1' and .*'cam_10'"):
+        add_recording(folder, "trot", [f"cam_1={video}", f"cam_10={video}"])
+
+
+def test_videos_that_were_left_aside_are_named(folder, tmp_path):
+    for name in ("cam_1.mp4", "kam_10.mp4"):
+        film(tmp_path / "films" / name)
+    with pytest.warns(DataWarning, match=r"no video of cam_10 \(left aside.*: kam_10\.mp4\)"):
+        add_recording(folder, "trot", [str(tmp_path / "films")])
+
+
 @pytest.mark.parametrize("layout", ["{camera}/take.mp4", "take_{camera}.mp4", "{camera}.mp4"])
 def test_cameras_are_found_in_a_folder_by_name(folder, tmp_path, layout):
     videos = {camera: film(tmp_path / "f" / layout.format(camera=camera)) for camera in CAMERAS}
@@ -210,6 +286,7 @@ def test_recordings_that_cannot_be_are_refused(filmed, tmp_path):
         ("a/b", [str(video)], ValueError, "'a/b' holds '/'"),
         ("walk", [f"cam_2={video}"], ValueError, "names the camera 'cam_2'"),
         ("walk", ["cam_1=gone.mp4"], FileNotFoundError, r"gone\.mp4"),
+        ("walk", [str(tmp_path / "nowhere")], FileNotFoundError, "There is no .*nowhere"),
         ("walk", [str(video), str(other)], DataError, "are of camera 'cam_1'"),
         ("walk", [str(tmp_path / "empty")], DataError, "it holds nothing"),
         ("walk", [], DataError, "No videos"),
@@ -314,6 +391,34 @@ def test_what_cannot_be_imported_is_refused(filmed, tmp_path):
     assert list((filmed / "labeled-data").iterdir()) == []
 
 
+def pictured(folder, xy, scorer="Eve"):
+    """Write labels in DeepLabCut's layout with their pictures beside them."""
+    names = [f"img{i}.png" for i in range(len(xy))]
+    for name in names:
+        write_image(folder / name, np.zeros((24, 32, 3), np.uint8))
+    images = [f"labeled-data/{folder.name}/{name}" for name in names]
+    keypoints = ("nose", "left-ear", "right-ear")
+    deeplabcut.save_labels(folder, deeplabcut.LabelTable(xy, images, (), keypoints, scorer))
+    return folder / f"CollectedData_{scorer}.csv"
+
+
+def test_the_folder_of_labelled_pictures_tells_their_camera(filmed, tmp_path, rng):
+    xy = rng.uniform(1, 20, (2, 1, 3, 2))
+    path = pictured(tmp_path / "trot_cam_10", xy)
+    outcome = import_labels(filmed, "trot", [str(path)])
+    assert [row["camera"] for row in outcome.table] == ["cam_10"]
+    assert (outcome.figures["n_images"], outcome.failed) == (2, "")
+    for choice in ({"frames": "0"}, {"every": 2}):
+        with pytest.raises(ValueError, match=r"CollectedData_Eve\.csv holds labelled pictures"):
+            import_labels(filmed, "trot", [str(path)], **choice)
+
+
+def test_a_file_named_after_another_camera_is_told(filmed, tmp_path):
+    path = analysis(tmp_path / "trot_cam_10.h5", np.full((6, 1, 3, 2), 3.0))
+    with pytest.warns(DataWarning, match="given for camera 'cam_1', but .* speaks of 'cam_10'"):
+        import_labels(filmed, "trot", [f"cam_1={path}"])
+
+
 def test_two_flies_come_in_under_their_names(tmp_path, rng):
     folder = tmp_path / "flies"
     create_project(
@@ -369,6 +474,7 @@ def test_absent_images_are_told(tmp_path, data_folder):
     with pytest.warns(DataWarning, match="116 labelled images are not there"):
         outcome = import_labels(tmp_path / "a", "m", [str(tmp_path / "CollectedData_Pranav.csv")])
     assert outcome.figures["n_images"] == 0
+    assert "lay CollectedData_Pranav.csv beside its pictures" in outcome.failed
 
 
 def test_a_project_of_deeplabcut_is_not_given_recordings(tmp_path, data_folder):
