@@ -4,11 +4,14 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from calibration.errors import DataWarning
 
 
 @contextlib.contextmanager
@@ -156,3 +159,24 @@ def same_origin(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
         )
 
     return essence(first) == essence(second)
+
+
+def warn_of_changed_inputs(path: str | os.PathLike, origin: Mapping[str, Any]) -> None:
+    """Warn (`DataWarning`) if what a file was made from has changed since.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    origin : mapping
+        What it says of itself, see `provenance`; inputs that are no longer there are passed over.
+    """
+    for role, entry in origin.get("inputs", {}).items():
+        source = Path(entry["path"])
+        if source.exists() and file_digest(source) != entry["digest"]:
+            verb = str(origin.get("step", "the step that made it")).replace("_", "-")
+            warnings.warn(
+                f"{path} was made from another {role}: {source} has changed since. Repeat {verb}.",
+                DataWarning,
+                stacklevel=3,
+            )

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from calibration.cameras import METRES, CameraRig
 from calibration.errors import DataError
-from calibration.files import provenance
+from calibration.files import provenance, warn_of_changed_inputs
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints3D, Missing
 
@@ -153,7 +153,7 @@ def triangulate_recording(
         Use a calibration even if it was found wrong.
     """
     from calibration.multiview import move_rig
-    from pose3d.formats.keypoints import load_keypoints_2d, save_keypoints_3d
+    from pose3d.formats.keypoints import load_keypoints_2d, read_origin, save_keypoints_3d
     from pose3d.project import Project
     from pose3d.triangulation import triangulate
 
@@ -171,6 +171,7 @@ def triangulate_recording(
             f"{rig_path} is not there: {recording!r} has no calibration yet. Make one with "
             "calibrate-rig, or name one (calibration)."
         )
+    warn_of_changed_inputs(seen_path, read_origin(seen_path))
     seen = load_keypoints_2d(seen_path)
     if cameras is not None:
         unknown = [name for name in cameras if name not in seen.cameras]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
-from calibration.files import checked_output, provenance
+from calibration.files import checked_output, provenance, warn_of_changed_inputs
 from calibration.results import Outcome
 
 __all__ = ["create_labeled_video", "show_recording"]
@@ -52,7 +52,7 @@ def show_recording(
     max_video_mb : float
         Largest size of the videos in the file, in MB; 0 leaves them out.
     """
-    from pose3d.formats.keypoints import load_keypoints_3d
+    from pose3d.formats.keypoints import load_keypoints_3d, read_origin
     from pose3d.project import Project
     from pose3d.viewer import write_viewer
 
@@ -61,6 +61,8 @@ def show_recording(
     seen = _load_seen(project, recording)
     path_3d = _most_refined(project.keypoints_3d_path(recording), "refined")
     path = None if path_3d is None else load_keypoints_3d(path_3d)
+    if path_3d is not None:
+        warn_of_changed_inputs(path_3d, read_origin(path_3d))
     rig = _load_rig(project, recording)
     out = checked_output(out or project.report_path(recording), [".html"])
     arguments = {"recording": recording, "first_frame": first_frame, "n_frames": n_frames}
@@ -198,10 +200,13 @@ def _most_refined(path: Path, word: str) -> Path | None:
 
 def _load_seen(project, recording):
     """Load the 2D keypoints of a recording, filtered if they were; None if there are none."""
-    from pose3d.formats.keypoints import load_keypoints_2d
+    from pose3d.formats.keypoints import load_keypoints_2d, read_origin
 
     path = _most_refined(project.keypoints_2d_path(recording), "filtered")
-    return None if path is None else load_keypoints_2d(path)
+    if path is None:
+        return None
+    warn_of_changed_inputs(path, read_origin(path))
+    return load_keypoints_2d(path)
 
 
 def _load_rig(project, recording):

@@ -2,12 +2,14 @@
 
 import pytest
 
+from calibration.errors import DataWarning
 from calibration.files import (
     atomic_path,
     checked_output,
     file_digest,
     provenance,
     same_origin,
+    warn_of_changed_inputs,
     write_text,
 )
 
@@ -41,3 +43,7 @@ def test_a_stale_file_is_told_by_what_it_was_made_from(tmp_path):
     source.write_bytes(b"a" * 2_999_999 + b"b")
     assert file_digest(source) != first["inputs"]["video"]["digest"]
     assert not same_origin(first, provenance("step", {"size": 1}, {"video": source}))
+    with pytest.warns(DataWarning, match="another video: .*video.mp4 has changed.* Repeat step"):
+        warn_of_changed_inputs("result.h5", first)
+    source.unlink()
+    warn_of_changed_inputs("result.h5", first)
