@@ -14,8 +14,8 @@ from calibration.errors import DataError, DataWarning
 from calibration.files import provenance
 from calibration.results import Outcome
 
-#: Learning rates: from scratch (0.01 learns faster in the first 1000 steps and ends the same after
-#: 4000, on three data sets), and from pretrained weights, which a higher one destroys.
+#: Learning rates: from scratch, and from pretrained weights. From scratch 0.01 has about half the
+#: error of 0.002 after 1000 steps (two data sets), and the same after 3700 (a third).
 _RATE, _PRETRAINED_RATE = 2e-3, 1e-3
 
 
