@@ -150,6 +150,7 @@ def bundle_adjust(
     robust: bool = True,
     tolerance: float = 1e-9,
     max_iterations: int = 60,
+    covariance: bool = True,
 ) -> BundleResult:
     """Fit cameras and boards to all corners together.
 
@@ -178,6 +179,8 @@ def bundle_adjust(
         Ends when the loss falls by a smaller share than this.
     max_iterations : int
         Most linear systems solved in each step.
+    covariance : bool
+        Whether to compute the covariance, and refuse what is not determined.
 
     Returns
     -------
@@ -199,26 +202,31 @@ def bundle_adjust(
     if robust:
         scales = None
         for _ in range(10):
-            old, scales = scales, _scales(problem.residuals(state), everything)
+            lengths = problem.lengths(state)
+            old, scales = scales, _scales(lengths, everything)
             if old is not None and np.all(np.abs(scales - old) < 0.05 * scales):
                 break
             state, n = problem.minimise(state, used, _loss("huber", scales), 1e-3, 10)
             n_iterations += n
-        for _ in range(2):
-            scales = _scales(problem.residuals(state), everything)
-            state, n = problem.minimise(state, used, _loss("tukey", scales), 1e-3, 10)
-            n_iterations += n
-        lengths = np.linalg.norm(problem.residuals(state), axis=-1)
-        scales = _scales(problem.residuals(state), everything)
-        with np.errstate(invalid="ignore"):
-            used = everything & (lengths < _WRONG * scales[:, np.newaxis, np.newaxis])
+        used = _right(lengths, scales, everything)
+        # where nothing is wrong, Tukey's loss would find nothing
+        if np.count_nonzero(used) < np.count_nonzero(everything):
+            for _ in range(2):
+                scales = _scales(problem.lengths(state), everything)
+                state, n = problem.minimise(state, everything, _loss("tukey", scales), 1e-3, 10)
+                n_iterations += n
+            lengths = problem.lengths(state)
+            used = _right(lengths, _scales(lengths, everything), everything)
     state, n = problem.minimise(state, used, None, tolerance, max_iterations)
     residuals = problem.residuals(state)
-    sigma, covariance = problem.uncertainty(state, used)
+    if covariance:
+        sigma, matrix = problem.uncertainty(state, used)
+    else:
+        sigma, matrix = float(np.sqrt(np.mean(residuals[used] ** 2))), None
     cameras, poses = state
     logger.debug("bundle: %d iterations, sigma %.3f px", n_iterations + n, sigma)
     return BundleResult(
-        CameraRig(cameras, rig.units, covariance),
+        CameraRig(cameras, rig.units, matrix),
         _all_poses(poses, problem.known),
         residuals,
         used,
@@ -239,11 +247,19 @@ def _all_poses(poses, known):
     return out
 
 
-def _scales(residuals, seen):
+def _right(lengths, scales, seen):
+    """Tell which corners lie where their camera's scale lets them."""
+    with np.errstate(invalid="ignore"):
+        return seen & (lengths < _WRONG * scales[:, np.newaxis, np.newaxis])
+
+
+def _scales(lengths, seen):
     """Robust standard deviation of a coordinate for each camera; its floor keeps losses sane."""
-    lengths = np.where(seen, np.linalg.norm(residuals, axis=-1), np.nan)
     scales = np.ones(len(lengths))
     for i, length in enumerate(lengths):
-        if seen[i].any():
-            scales[i] = np.nanmedian(length) / _MEDIAN_LENGTH
-    return np.maximum(scales, 1e-3)
+        some = length[seen[i]]
+        # a corner that came to lie behind its camera is as wrong as can be
+        some = np.where(np.isnan(some), np.inf, some)
+        if some.size:
+            scales[i] = np.median(some) / _MEDIAN_LENGTH
+    return np.clip(scales, 1e-3, 1e6)

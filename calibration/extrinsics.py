@@ -21,6 +21,8 @@ _MAX_CANDIDATES = 3
 #: Two readings agree where the board's outline is off by less than this share of its diagonal:
 #: far above noise, far below a board mirrored or turned.
 _VOTE_LIMIT = 0.15
+#: A motion on which this share of the moments agrees closely needs no rival.
+_UNANIMOUS = 0.9
 #: A view's error counts up to this when a board's pose is chosen, in normalised coordinates:
 #: beyond two per cent of a focal length it is wrong, however far.
 _BOARD_LIMIT = 0.02
@@ -276,8 +278,15 @@ class _Views:
         size = np.median(np.linalg.norm(seen[:, 0, 0] - seen[:, 0, 3], axis=-1))
         limit = _VOTE_LIMIT * size
         votes = readings[:: max(1, len(moments) // _MAX_VOTES)].reshape(-1, 4, 4)
-        losses = [np.minimum(self._off(vote, first, seen), limit).sum() for vote in votes]
-        motion = votes[int(np.argmin(losses))]
+        least, motion = np.inf, votes[0]
+        for vote in votes:
+            off = self._off(vote, first, seen)
+            loss = np.minimum(off, limit).sum()
+            if loss < least:
+                least, motion = loss, vote
+                # no other motion can have nearly all moments behind it
+                if np.mean(off < 0.5 * limit) > _UNANIMOUS:
+                    break
         for _ in range(2):
             agreeing = self._off(motion, first, seen) < limit
             if not agreeing.any():

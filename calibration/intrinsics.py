@@ -37,6 +37,8 @@ _BLIND_HANDICAP = 1.05
 _MAX_LEFT_OUT = 4.0
 #: Views of one camera from which its lens is first fitted; the joint fit takes them all.
 _MAX_VIEWS = 40
+#: ... and from which its focal length is guessed.
+_MAX_VIEWS_TO_GUESS = 16
 #: Fewest views for which leaving each out in turn tells models apart.
 _MIN_VIEWS_TO_CHOOSE = 6
 
@@ -108,16 +110,28 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
         for name in AUTO_CHOICES:
             losses = _left_out_losses(alone, fits[name], LENS_CHOICES[name][1])
             left_out[name] = float(np.sqrt(losses.sum() / n_used))
-        scores = dict(left_out)
-        scores["rational"] *= _RATIONAL_HANDICAP
-        for name, fit in fits.items():
-            scores[name] *= _BLIND_HANDICAP ** (blind_share(fit.rig.cameras[0].intrinsics) > 0)
-        choice = min(AUTO_CHOICES, key=scores.get)  # the simpler one where they are equal
+        choice = _best_choice(fits, left_out)
     logger.info("lens of %s: %s, left out %s", camera, choice, left_out)
     fit = fits[choice]
     return LensFit(
         fit.rig.cameras[0].intrinsics, choice, LENS_CHOICES[choice][1], left_out, fit.rms_px
     )
+
+
+def _best_choice(fits, left_out):
+    """Take the model that best predicts views left out, the simpler one where they are equal."""
+    scores = dict(left_out)
+    scores["rational"] *= _RATIONAL_HANDICAP
+    best = np.inf
+    for name in sorted(AUTO_CHOICES, key=scores.get):
+        if scores[name] >= best:
+            break
+        # whether a model turns back takes long to find out: only the best are asked
+        blind = blind_share(fits[name].rig.cameras[0].intrinsics) > 0
+        score = scores[name] * _BLIND_HANDICAP**blind
+        if score < best:
+            best, choice = score, name
+    return choice
 
 
 def check_choice(model: str) -> None:
@@ -167,16 +181,24 @@ def _first_lens(alone, model):
     board = np.array(alone.board.corners)
     dist = np.zeros(lenses.COEFFICIENTS[model])
     candidates = size.max() * np.geomspace(0.25, 8.0, 26)
-    errors = []
-    maps = None if model == "fisheye" else homographies(board[:, :2], alone.corners[0])[0]
-    for focal in candidates:
-        matrix = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
-        normalised = Intrinsics(matrix, dist, size, model).undistort(alone.corners[0])
-        here = None if maps is None else np.linalg.inv(matrix) @ maps
-        error = view_poses(board, normalised, maps=here)[1][:, 0]
-        # a view that no focal length explains must not outvote the others
-        errors.append(np.minimum(error * focal, 0.05 * size.max()).mean())
-    errors = np.array(errors)
+    # the fullest views are enough for a guess
+    fullest = np.argsort(-alone.n_seen[0], kind="stable")[:_MAX_VIEWS_TO_GUESS]
+    corners = alone.corners[0, fullest]
+    matrices = np.zeros((len(candidates), 3, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = candidates
+    matrices[:, :2, 2] = centre
+    matrices[:, 2, 2] = 1.0
+    normalised = (corners - centre) / candidates[:, np.newaxis, np.newaxis, np.newaxis]
+    maps = None
+    if model == "fisheye":
+        normalised = lenses.undistort(normalised, dist, model)
+    else:  # a straight lens carries the views' homographies over
+        maps = homographies(board[:, :2], corners)[0]
+        maps = (np.linalg.inv(matrices)[:, np.newaxis] @ maps).reshape(-1, 3, 3)
+    views = normalised.reshape(-1, *corners.shape[1:])
+    errors = view_poses(board, views, maps=maps)[1][:, 0].reshape(len(candidates), -1)
+    # a view that no focal length explains must not outvote the others
+    errors = np.minimum(errors * candidates[:, np.newaxis], 0.05 * size.max()).mean(axis=1)
     # where boards without tilt leave a range of focal lengths, an ordinary lens is likeliest
     good = np.flatnonzero(errors <= 1.05 * errors.min() + 1e-9)
     focal = candidates[good[np.argmin(np.abs(np.log(candidates[good] / size.max())))]]
@@ -210,6 +232,7 @@ def _fit(alone, lens, coefficients, *, poses=None, robust=True):
         priors=[lens_prior(camera)],
         robust=robust,
         tolerance=1e-6,
+        covariance=False,
     )
 
 

@@ -133,7 +133,7 @@ def undistort(bent: np.ndarray, dist: np.ndarray, model: str) -> np.ndarray:
         x / z and y / z in the camera; NaN where no ray of the model ends there (beyond the
         radius at which the polynomial turns back).
     """
-    if model == "pinhole":
+    if model == "pinhole" or (model != "fisheye" and not np.any(dist)):
         return bent
     if model == "fisheye":
         return _undistort_fisheye(bent, dist)

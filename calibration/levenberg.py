@@ -9,7 +9,7 @@ from calibration.arrays import float_array
 from calibration.boards import BoardDetections
 from calibration.cameras import Camera, CameraRig
 from calibration.errors import CalibrationError
-from calibration.normals import view_normals
+from calibration.normals import compiled, compiled_lens, compiled_loss, view_normals
 from calibration.rotations import cross_matrix, rotation_matrices, rotation_vectors
 
 #: A focal length stays within this factor of what was believed beforehand.
@@ -24,6 +24,18 @@ def parameters(camera: Camera) -> np.ndarray:
     matrix = camera.intrinsics.matrix
     lens = [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *camera.intrinsics.dist]
     return np.concatenate([np.zeros(3), camera.tvec, lens])
+
+
+def _place(camera):
+    """Return rotation and translation as the kernels take them."""
+    return np.ascontiguousarray(camera.rotation), np.ascontiguousarray(camera.tvec)
+
+
+def _behind():
+    """Return the error for boards that start behind a camera."""
+    return CalibrationError(
+        "A board starts behind a camera that saw it: the first poses contradict each other."
+    )
 
 
 class Adjustment:
@@ -55,14 +67,14 @@ class Adjustment:
                 f"the rig has {', '.join(rig.names)}."
             )
         self.points = np.array(detections.board.corners)
-        self.corners = detections.corners
+        self.corners = np.ascontiguousarray(detections.corners)
         self.known = np.isfinite(poses).all(axis=(1, 2)) & detections.n_seen.any(axis=0)
         if not self.known.any():
             raise CalibrationError(
                 "No board pose is known at the start. Record moments at which a camera sees "
                 "most of the board."
             )
-        self.start = (rig.cameras, poses[self.known])
+        self.start = (rig.cameras, np.ascontiguousarray(poses[self.known]))
         free = [np.array(mask, dtype=bool) for mask in free]
         free[0][:6] = False
         self.free = free
@@ -74,6 +86,8 @@ class Adjustment:
         seen = detections.n_seen[:, self.known] > 0
         self.moments = [np.flatnonzero(row) for row in seen]
         self.frames = np.flatnonzero(self.known)
+        n_corners = int(detections.n_seen[:, self.known].sum())
+        self.compiled = compiled(n_corners)
 
     def views(self, state):
         """Yield camera, its index, and the poses of the boards it saw, in its coordinates."""
@@ -87,11 +101,31 @@ class Adjustment:
     def residuals(self, state):
         """Return detected minus projected corners of the known moments, NaN elsewhere."""
         out = np.full(self.corners.shape, np.nan)
+        if self.compiled is not None:
+            cameras, poses = state
+            for i, camera in enumerate(cameras):
+                self.compiled.view_residuals(
+                    self.compiled.MODELS[camera.intrinsics.model],
+                    compiled_lens(camera.intrinsics),
+                    *_place(camera),
+                    poses,
+                    self.moments[i],
+                    self.frames[self.moments[i]],
+                    self.points,
+                    self.corners[i],
+                    out[i],
+                )
+            return out
         for i, camera, moments, rotations, swing in self.views(state):
             points = self.points @ np.swapaxes(rotations, 1, 2) + (swing + camera.tvec)[:, None]
             seen = self.frames[moments]
             out[i, seen] = self.corners[i, seen] - camera.intrinsics.project(points)
         return out
+
+    def lengths(self, state):
+        """Return the reprojection errors of the known moments, NaN elsewhere."""
+        residuals = self.residuals(state)
+        return np.sqrt(residuals[..., 0] ** 2 + residuals[..., 1] ** 2)
 
     def normals(self, state, used, loss):
         """Build the normal equations.
@@ -112,6 +146,8 @@ class Adjustment:
         boards : ndarray (n_known, 6, 6), their gradient (n_known, 6)
         mixed : ndarray (n_known, 6, n_free)
         """
+        if self.compiled is not None:
+            return self._compiled_normals(state, used, loss)
         n_known = len(state[1])
         cost = 0.0
         cam = np.zeros((self.n_free, self.n_free))
@@ -151,13 +187,62 @@ class Adjustment:
             total = square.sum(axis=0)
             cam[self.columns[i], self.columns[i]] = total[np.ix_(free, free)]
             cam_gradient[self.columns[i]] = total[free, -1]
-            if self.priors is not None:
-                mean, precision = (array[free] for array in self.priors[i])
-                off = mean - parameters(camera)[free]
-                cost += float(precision @ off**2)
-                cam[self.columns[i], self.columns[i]] += np.diag(precision)
-                cam_gradient[self.columns[i]] += precision * off
+            cost += self._believe(i, camera, cam, cam_gradient)
         return cost, cam, cam_gradient, boards, board_gradient, mixed
+
+    def _compiled_normals(self, state, used, loss):
+        """Build the normal equations in compiled code, in the same order."""
+        cameras, poses = state
+        n_known = len(poses)
+        cost = 0.0
+        cam = np.zeros((self.n_free, self.n_free))
+        cam_gradient = np.zeros(self.n_free)
+        boards = np.zeros((n_known, 6, 6))
+        board_gradient = np.zeros((n_known, 6))
+        mixed = np.zeros((n_known, 6, self.n_free))
+        for i, camera in enumerate(cameras):
+            moments = self.moments[i]
+            limit = None if loss is None else (loss[0], loss[1][i])
+            columns, free = self.columns[i], self.free[i]
+            total = np.empty((camera.n_parameters + 1,) * 2)
+            cost += self.compiled.camera_normals(
+                self.compiled.MODELS[camera.intrinsics.model],
+                compiled_lens(camera.intrinsics),
+                camera.n_parameters,
+                *_place(camera),
+                poses,
+                moments,
+                self.frames[moments],
+                self.points,
+                self.corners[i],
+                used[i],
+                *compiled_loss(self.compiled, limit),
+                1.0 if loss is None else float(loss[2][i]),
+                free,
+                columns.start,
+                boards,
+                board_gradient,
+                mixed,
+                total,
+            )
+            if not np.isfinite(cost):
+                return np.inf, None, None, None, None, None
+            rows = np.flatnonzero(free)
+            cam[columns, columns] = total[np.ix_(rows, rows)]
+            cam_gradient[columns] = total[rows, -1]
+            cost += self._believe(i, camera, cam, cam_gradient)
+        return cost, cam, cam_gradient, boards, board_gradient, mixed
+
+    def _believe(self, i, camera, cam, cam_gradient):
+        """Add what is believed of a camera beforehand to its equations; return the loss."""
+        if self.priors is None:
+            return 0.0
+        free, columns = self.free[i], self.columns[i]
+        mean, precision = (array[free] for array in self.priors[i])
+        off = mean - parameters(camera)[free]
+        cam[columns, columns] += np.diag(precision)
+        cam_gradient[columns] += precision * off
+        return float(precision @ off**2)
 
     def reduce(self, system, damping):
         """Eliminate the boards; returns the cameras' system and what brings the boards back."""
@@ -221,12 +306,12 @@ class Adjustment:
 
     def minimise(self, state, used, loss, tolerance, max_iterations):
         """Levenberg-Marquardt from a state; returns the state and the number of systems solved."""
+        if self.compiled is not None and len(state[0]) == 1 and not self.free[0][:6].any():
+            return self._minimise_alone(state, used, loss, tolerance, max_iterations)
         damping = 1e-4
         system = self.normals(state, used, loss)
         if not np.isfinite(system[0]):
-            raise CalibrationError(
-                "A board starts behind a camera that saw it: the first poses contradict each other."
-            )
+            raise _behind()
         iteration = 0
         while iteration < max_iterations and damping <= 1e8:
             iteration += 1
@@ -244,6 +329,48 @@ class Adjustment:
             else:
                 damping *= 10
         return state, iteration
+
+    def _minimise_alone(self, state, used, loss, tolerance, max_iterations):
+        """Fit one camera's lens and its boards in compiled code."""
+        (camera,), poses = state
+        moments = self.moments[0]
+        frames = self.frames[moments]
+        lens = compiled_lens(camera.intrinsics)
+        n = camera.n_parameters
+        rotations = np.ascontiguousarray(camera.rotation @ poses[moments, :3, :3])
+        translations = poses[moments, :3, 3] @ camera.rotation.T + camera.tvec
+        limit = None if loss is None else (loss[0], loss[1][0])
+        weight = 1.0 if loss is None else float(loss[2][0])
+        mean, precision = np.zeros(n), np.zeros(n)
+        if self.priors is not None:
+            mean, precision = self.priors[0]
+        iteration = self.compiled.fit_alone(
+            self.compiled.MODELS[camera.intrinsics.model],
+            lens,
+            n,
+            rotations,
+            translations,
+            self.points,
+            np.ascontiguousarray(self.corners[0, frames]),
+            np.ascontiguousarray(used[0, frames]),
+            *compiled_loss(self.compiled, limit),
+            np.flatnonzero(self.free[0]),
+            np.ascontiguousarray(mean),
+            np.ascontiguousarray(precision / weight),
+            *self.focal_range(0),
+            tolerance,
+            max_iterations,
+        )
+        if iteration < 0:
+            raise _behind()
+        matrix = camera.intrinsics.matrix.copy()
+        matrix[[0, 1, 0, 1], [0, 1, 2, 2]] = lens[:4]
+        dist = lens[5 : 5 + camera.intrinsics.dist.size]
+        fitted = replace(camera.intrinsics, matrix=matrix, dist=dist)
+        poses = poses.copy()
+        poses[moments, :3, :3] = camera.rotation.T @ rotations
+        poses[moments, :3, 3] = (translations - camera.tvec) @ camera.rotation
+        return ((Camera(camera.name, fitted, camera.rvec, camera.tvec),), poses), iteration
 
     def uncertainty(self, state, used):
         """Return the standard deviation of a coordinate and the covariance of all cameras."""

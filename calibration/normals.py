@@ -1,14 +1,45 @@
 """The hot loop of bundle adjustment: Jacobians of board views, multiplied with themselves.
 
-One function, `view_normals`, from arrays to arrays: a compiled one can take its place.
+One function, `view_normals`, from arrays to arrays, in NumPy; `calibration.kernels` holds the
+same compiled, which large jobs take.
 """
 
 import numpy as np
 
 from calibration import lenses
+from calibration.compiling import kernels
 
 #: Views whose Jacobians are held at once (about a megabyte: they stay in the cache).
 _BLOCK = 64
+
+#: Corners from which loading the compiled kernels pays (NumPy then takes a second for all
+#: iterations of a calibration), and from which compiling them does.
+_WORTH_LOADING = 10_000
+_WORTH_COMPILING = 400_000
+
+
+def compiled(n_corners: int):
+    """Return the compiled kernels for a job of so many corners, or None where NumPy is sooner."""
+    return kernels(
+        "calibration.kernels.views",
+        n_corners,
+        worth_loading=_WORTH_LOADING,
+        worth_compiling=_WORTH_COMPILING,
+    )
+
+
+def compiled_lens(lens) -> np.ndarray:
+    """Return a lens as the kernels take it: fx, fy, cx, cy, skew, eight coefficients."""
+    out = np.zeros(13)
+    matrix = lens.matrix
+    out[:5] = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], matrix[0, 1]
+    out[5 : 5 + lens.dist.size] = lens.dist
+    return out
+
+
+def compiled_loss(fast, loss) -> tuple[int, float]:
+    """Return a loss as the kernels take it."""
+    return (fast.LOSSES[None], 0.0) if loss is None else (fast.LOSSES[loss[0]], float(loss[1]))
 
 
 def view_normals(lens, rotations, translations, points, corners, used, loss):

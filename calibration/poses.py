@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.boards import BoardDetections
+from calibration.compiling import kernels
 from calibration.errors import CalibrationError
 
 #: Fewest corners of a view from which a pose is taken: four determine it, two more check it.
@@ -21,6 +22,20 @@ _MIN_SPREAD = 0.3
 _MAX_BEND = 0.06
 #: Draws of four corners in a view with wild ones: all fail in 1 of 10^7 views at a fifth wild.
 _N_DRAWS = 32
+
+#: Corners of all views from which loading the compiled kernels pays, and compiling them does.
+_WORTH_LOADING = 20_000
+_WORTH_COMPILING = 2_000_000
+
+
+def _compiled(n_corners):
+    """Return the compiled kernels for so many corners, or None where NumPy is sooner."""
+    return kernels(
+        "calibration.kernels.poses",
+        n_corners,
+        worth_loading=_WORTH_LOADING,
+        worth_compiling=_WORTH_COMPILING,
+    )
 
 
 def posable_views(detections: BoardDetections) -> np.ndarray:
@@ -101,8 +116,14 @@ def homographies(board_xy: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray,
         Distance of each corner from where the map puts it.
     """
     seen = np.isfinite(corners[..., 0])
-    found = _weighted_homographies(board_xy, corners, seen.astype(np.float64))
-    errors = _transfer_errors(found, board_xy, corners)
+    fast = _compiled(seen.size)
+    if fast is None:
+        found = _weighted_homographies(board_xy, corners, seen.astype(np.float64))
+        errors = _transfer_errors(found, board_xy, corners)
+    else:
+        found, errors = np.empty((len(corners), 3, 3)), np.empty(seen.shape)
+        board_xy = np.ascontiguousarray(board_xy)
+        fast.homographies(board_xy, np.ascontiguousarray(corners), found, errors)
     # least squares shows wild corners by the longest residual or, where they are many, by all;
     # a lens not yet known bends a view by a per cent or two of its extent
     middle = _medians(errors, seen)
@@ -320,6 +341,19 @@ def pose_errors(board_points: np.ndarray, normalised: np.ndarray, poses: np.ndar
     ndarray of shape (...)
         Infinite where the pose is NaN, puts a corner behind the camera, or nothing was seen.
     """
+    shape = np.broadcast_shapes(normalised.shape[:-2], poses.shape[:-2])
+    fast = _compiled(int(np.prod(shape)) * len(board_points))
+    if fast is not None:
+        views = np.broadcast_to(normalised, (*shape, *normalised.shape[-2:]))
+        poses = np.broadcast_to(poses, (*shape, 4, 4))
+        out = np.empty(int(np.prod(shape)))
+        fast.pose_errors(
+            np.ascontiguousarray(board_points),
+            np.ascontiguousarray(views).reshape(-1, *normalised.shape[-2:]),
+            np.ascontiguousarray(poses).reshape(-1, 4, 4),
+            out,
+        )
+        return out.reshape(shape)
     points = board_points @ np.swapaxes(poses[..., :3, :3], -1, -2)
     points = points + poses[..., np.newaxis, :3, 3]
     with np.errstate(invalid="ignore", divide="ignore"):

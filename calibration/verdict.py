@@ -230,8 +230,8 @@ def _coverage(evidence):
     for i, camera in enumerate(evidence.rig):
         corners = evidence.calibration.detections.corners[i][evidence.fitted[i]]
         cells = (corners / camera.intrinsics.image_size * CELLS).astype(int)
-        cells = cells[((cells >= 0) & (cells < CELLS)).all(axis=1)]
-        shares.append(len(np.unique(cells, axis=0)) / (CELLS[0] * CELLS[1]))
+        cells = cells[((cells >= 0) & (cells < CELLS)).all(axis=1)] @ (1, CELLS[0])
+        shares.append(np.count_nonzero(np.bincount(cells)) / (CELLS[0] * CELLS[1]))
     return by_camera(
         evidence,
         "image covered",

@@ -29,6 +29,8 @@ FLOORS = {
     "calibration.multiview": 2,
     "calibration.poses": 2,
     "calibration.normals": 2,
+    "calibration.compiling": 2,
+    "calibration.kernels": 2,
     "calibration.levenberg": 2,
     "calibration.board_images": 2,
     "calibration.corners": 2,

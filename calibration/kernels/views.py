@@ -1,0 +1,539 @@
+"""Views of boards, compiled: residuals, normal equations, one camera's whole fit.
+
+What NumPy does in `calibration.normals` and `calibration.levenberg`. Lens models and losses are
+numbers here (`MODELS`, `LOSSES`); coefficients fill eight places in OpenCV's order.
+"""
+
+import numpy as np
+from numba import float64, int64, njit, void
+
+from calibration.kernels.common import (
+    FLAGS1,
+    FLAGS2,
+    IN1,
+    IN2,
+    IN3,
+    INDICES,
+    LOSSES,
+    MODELS,
+    OUT1,
+    OUT2,
+    OUT3,
+    SETTINGS,
+    bend,
+    factor,
+)
+
+_LOSS = (int64, float64)
+_POSED = (IN2, IN1, IN3, INDICES, INDICES)
+
+
+@njit(**SETTINGS)
+def _bend_all(model, dist, count, x, y, bent_x, bent_y, xx, xy, yy):
+    """Distort normalised points; write them and the entries of the symmetric Jacobian."""
+    if model == 0:
+        for k in range(count):
+            bent_x[k], bent_y[k] = x[k], y[k]
+            xx[k], xy[k], yy[k] = 1.0, 0.0, 1.0
+    elif model == 1:
+        k1, k2, p1, p2, k3 = dist[0], dist[1], dist[2], dist[3], dist[4]
+        for k in range(count):
+            r2 = x[k] * x[k] + y[k] * y[k]
+            radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+            growth = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))
+            bent_x[k] = x[k] * radial + 2 * p1 * x[k] * y[k] + p2 * (r2 + 2 * x[k] * x[k])
+            bent_y[k] = y[k] * radial + p1 * (r2 + 2 * y[k] * y[k]) + 2 * p2 * x[k] * y[k]
+            xx[k] = radial + growth * x[k] * x[k] + 2 * p1 * y[k] + 6 * p2 * x[k]
+            xy[k] = growth * x[k] * y[k] + 2 * p1 * x[k] + 2 * p2 * y[k]
+            yy[k] = radial + growth * y[k] * y[k] + 6 * p1 * y[k] + 2 * p2 * x[k]
+    else:
+        bent = np.empty(6)
+        for k in range(count):
+            bend(model, dist, x[k], y[k], bent)
+            bent_x[k], bent_y[k] = bent[0], bent[1]
+            xx[k], xy[k], yy[k] = bent[2], bent[3], bent[5]
+
+
+@njit(**SETTINGS)
+def _coefficient_rows(model, dist, fx, fy, skew, count, x, y, weight, columns, half):
+    """Write the rows of the distortion coefficients."""
+    if model == 0:
+        return
+    if model == 3:
+        for k in range(count):
+            r = np.sqrt(x[k] * x[k] + y[k] * y[k])
+            theta = np.arctan(r)
+            power = weight[k] * theta / max(r, 1e-12)
+            for i in range(4):
+                power = power * theta * theta
+                columns[10 + i, k] = (fx * x[k] + skew * y[k]) * power
+                columns[10 + i, half + k] = fy * y[k] * power
+        return
+    for k in range(count):
+        r2 = x[k] * x[k] + y[k] * y[k]
+        up, down = 1.0, 1.0
+        if model == 2:
+            up = 1 + r2 * (dist[0] + r2 * (dist[1] + r2 * dist[4]))
+            down = 1 + r2 * (dist[5] + r2 * (dist[6] + r2 * dist[7]))
+        bx, by = weight[k] * (fx * x[k] + skew * y[k]), weight[k] * fy * y[k]
+        first = r2 / down
+        columns[10, k], columns[10, half + k] = bx * first, by * first
+        columns[11, k], columns[11, half + k] = bx * first * r2, by * first * r2
+        columns[14, k], columns[14, half + k] = bx * first * r2 * r2, by * first * r2 * r2
+        tx, ty = 2 * x[k] * y[k], r2 + 2 * y[k] * y[k]
+        columns[12, k] = weight[k] * (fx * tx + skew * ty)
+        columns[12, half + k] = weight[k] * fy * ty
+        tx, ty = r2 + 2 * x[k] * x[k], 2 * x[k] * y[k]
+        columns[13, k] = weight[k] * (fx * tx + skew * ty)
+        columns[13, half + k] = weight[k] * fy * ty
+        if model == 2:
+            factor_ = -up / down * first
+            columns[15, k], columns[15, half + k] = bx * factor_, by * factor_
+            factor_ *= r2
+            columns[16, k], columns[16, half + k] = bx * factor_, by * factor_
+            factor_ *= r2
+            columns[17, k], columns[17, half + k] = bx * factor_, by * factor_
+
+
+@njit(**SETTINGS)
+def _fill(
+    model, lens, rotation, translation, points, corners, used, kind, limit, columns, work
+):  # fmt: skip
+    """Write one view's weighted Jacobian and residual; return the number of rows and the loss.
+
+    ``lens`` is fx, fy, cx, cy, skew and eight coefficients. Corners that do not count are
+    left out, so that the rows are dense; each loop is short enough for the vector unit.
+    """
+    fx, fy, cx, cy, skew = lens[0], lens[1], lens[2], lens[3], lens[4]
+    n = columns.shape[0] - 1
+    half = columns.shape[1] // 2
+    tx, ty, tz = work[0], work[1], work[2]
+    x, y, inverse = work[3], work[4], work[5]
+    bent_x, bent_y = work[6], work[7]
+    xx, xy, yy = work[8], work[9], work[10]
+    weight, rx, ry = work[11], work[12], work[13]
+    count = 0
+    for j in range(points.shape[0]):
+        if used[j]:
+            tx[count], ty[count], tz[count] = points[j, 0], points[j, 1], points[j, 2]
+            rx[count], ry[count] = corners[j, 0], corners[j, 1]
+            count += 1
+    nearest = np.inf
+    for k in range(count):
+        px, py, pz = tx[k], ty[k], tz[k]
+        tx[k] = rotation[0, 0] * px + rotation[0, 1] * py + rotation[0, 2] * pz
+        ty[k] = rotation[1, 0] * px + rotation[1, 1] * py + rotation[1, 2] * pz
+        tz[k] = rotation[2, 0] * px + rotation[2, 1] * py + rotation[2, 2] * pz
+        z = tz[k] + translation[2]
+        nearest = min(nearest, z)
+        inverse[k] = 1.0 / z
+        x[k] = (tx[k] + translation[0]) * inverse[k]
+        y[k] = (ty[k] + translation[1]) * inverse[k]
+    if count > 0 and not nearest > 0:
+        return 0, np.inf
+    _bend_all(model, lens[5:], count, x, y, bent_x, bent_y, xx, xy, yy)
+    cost = 0.0
+    for k in range(count):
+        rx[k] -= fx * bent_x[k] + skew * bent_y[k] + cx
+        ry[k] -= fy * bent_y[k] + cy
+    if kind == 0:
+        for k in range(count):
+            weight[k] = 1.0
+            cost += rx[k] * rx[k] + ry[k] * ry[k]
+    elif kind == 1:
+        for k in range(count):
+            length = np.sqrt(rx[k] * rx[k] + ry[k] * ry[k])
+            near = min(length, limit)
+            # the square up to the limit, its tangent beyond
+            cost += near * (2 * length - near)
+            weight[k] = np.sqrt(near / max(length, 1e-300)) if length > limit else 1.0
+    else:
+        for k in range(count):
+            square = (rx[k] * rx[k] + ry[k] * ry[k]) / (limit * limit)
+            inside = max(0.0, 1.0 - square)
+            weight[k] = inside
+            cost += limit * limit / 3 * (1 - inside * inside * inside)
+    for k in range(count):
+        scale = weight[k] * inverse[k]
+        a = (fx * xx[k] + skew * xy[k]) * scale
+        b = (fx * xy[k] + skew * yy[k]) * scale
+        c = -(a * x[k] + b * y[k])
+        columns[3, k], columns[4, k], columns[5, k] = a, b, c
+        columns[0, k] = c * ty[k] - b * tz[k]
+        columns[1, k] = a * tz[k] - c * tx[k]
+        columns[2, k] = b * tx[k] - a * ty[k]
+    for k in range(count):
+        scale = weight[k] * inverse[k]
+        a, b = fy * xy[k] * scale, fy * yy[k] * scale
+        c = -(a * x[k] + b * y[k])
+        m = half + k
+        columns[3, m], columns[4, m], columns[5, m] = a, b, c
+        columns[0, m] = c * ty[k] - b * tz[k]
+        columns[1, m] = a * tz[k] - c * tx[k]
+        columns[2, m] = b * tx[k] - a * ty[k]
+    for k in range(count):
+        m = half + k
+        columns[6, k], columns[6, m] = weight[k] * bent_x[k], 0.0
+        columns[7, k], columns[7, m] = 0.0, weight[k] * bent_y[k]
+        columns[8, k], columns[8, m] = weight[k], 0.0
+        columns[9, k], columns[9, m] = 0.0, weight[k]
+        columns[n, k], columns[n, m] = weight[k] * rx[k], weight[k] * ry[k]
+    _coefficient_rows(model, lens[5:], fx, fy, skew, count, x, y, weight, columns, half)
+    return count, cost
+
+
+@njit(**SETTINGS)
+def _multiply(columns, count, square):
+    """Multiply one view's columns with each other, (n + 1, n + 1)."""
+    half = columns.shape[1] // 2
+    for a in range(columns.shape[0]):
+        for b in range(a, columns.shape[0]):
+            total = 0.0
+            for k in range(count):
+                total += columns[a, k] * columns[b, k]
+            for k in range(half, half + count):
+                total += columns[a, k] * columns[b, k]
+            square[a, b] = total
+            square[b, a] = total
+
+
+@njit(
+    float64(
+        int64, IN1, int64, IN3, IN2, IN2, IN3, FLAGS2, *_LOSS, OUT3,
+    ),
+    **SETTINGS,
+)  # fmt: skip
+def view_products(
+    model, lens, n, rotations, translations, points, corners, used, kind, limit, products
+):
+    """Fill products (n_views, n + 1, n + 1) as `calibration.normals.view_normals`; the loss."""
+    columns = np.zeros((n + 1, 2 * points.shape[0]))
+    work = np.empty((14, points.shape[0]))
+    total = 0.0
+    for view in range(rotations.shape[0]):
+        count, cost = _fill(
+            model, lens, rotations[view], translations[view], points, corners[view], used[view],
+            kind, limit, columns, work,
+        )  # fmt: skip
+        total += cost
+        if not total < np.inf:
+            return np.inf
+        _multiply(columns, count, products[view])
+    return total
+
+
+@njit(
+    float64(
+        int64, IN1, int64, *_POSED, IN2, IN3, FLAGS2, *_LOSS, float64, FLAGS1, int64,
+        OUT3, OUT2, OUT3, OUT2,
+    ),
+    **SETTINGS,
+)  # fmt: skip
+def camera_normals(
+    model, lens, n, rotation, tvec, poses, moments, frames, points, corners, used, kind, limit,
+    weight, free, first, boards, board_gradient, mixed, total,
+):  # fmt: skip
+    """Add one camera's views to the normal equations of cameras and boards.
+
+    The Jacobian is taken by the board's pose in the camera; increments of board and camera
+    are linear maps of it, as in `calibration.levenberg.Adjustment.normals`. Returns the loss.
+    """
+    columns = np.zeros((n + 1, 2 * points.shape[0]))
+    work = np.empty((14, points.shape[0]))
+    square = np.empty((n + 1, n + 1))
+    turned = np.empty((n + 1, 6))
+    turn = np.empty((3, 3))
+    swing = np.empty(3)
+    place = np.empty(3)
+    sum_cost = 0.0
+    total[:] = 0.0
+    for view in range(moments.shape[0]):
+        moment, frame = moments[view], frames[view]
+        for i in range(3):
+            for j in range(3):
+                value = 0.0
+                for k in range(3):
+                    value += rotation[i, k] * poses[moment, k, j]
+                turn[i, j] = value
+            value = 0.0
+            for k in range(3):
+                value += rotation[i, k] * poses[moment, k, 3]
+            swing[i] = value
+            place[i] = value + tvec[i]
+        count, cost = _fill(
+            model, lens, turn, place, points, corners[frame], used[frame], kind, limit, columns,
+            work,
+        )  # fmt: skip
+        sum_cost += weight * cost
+        if not sum_cost < np.inf:
+            return np.inf
+        if count == 0:
+            continue
+        _multiply(columns, count, square)
+        for a in range(n + 1):
+            for b in range(n + 1):
+                square[a, b] *= weight
+        # by the board's increments: turned from the camera's axes into the world's
+        for a in range(n + 1):
+            for half in range(2):
+                for j in range(3):
+                    value = 0.0
+                    for k in range(3):
+                        value += square[a, 3 * half + k] * rotation[k, j]
+                    turned[a, 3 * half + j] = value
+        for j in range(6):
+            board_gradient[moment, j] += turned[n, j]
+            for half in range(2):
+                for i in range(3):
+                    value = 0.0
+                    for k in range(3):
+                        value += rotation[k, i] * turned[3 * half + k, j]
+                    boards[moment, 3 * half + i, j] += value
+        # by the camera's: its turn swings the board about it; rows, then columns
+        for j in range(6):
+            a, b, c = turned[3, j], turned[4, j], turned[5, j]
+            turned[0, j] += b * -swing[2] + c * swing[1]
+            turned[1, j] += a * swing[2] - c * swing[0]
+            turned[2, j] += -a * swing[1] + b * swing[0]
+        column = first
+        for i in range(n):
+            if free[i]:
+                for j in range(6):
+                    mixed[moment, j, column] += turned[i, j]
+                column += 1
+        for j in range(n + 1):
+            a, b, c = square[3, j], square[4, j], square[5, j]
+            square[0, j] += b * -swing[2] + c * swing[1]
+            square[1, j] += a * swing[2] - c * swing[0]
+            square[2, j] += -a * swing[1] + b * swing[0]
+        for i in range(n + 1):
+            a, b, c = square[i, 3], square[i, 4], square[i, 5]
+            square[i, 0] += b * -swing[2] + c * swing[1]
+            square[i, 1] += a * swing[2] - c * swing[0]
+            square[i, 2] += -a * swing[1] + b * swing[0]
+        for i in range(n + 1):
+            for j in range(n + 1):
+                total[i, j] += square[i, j]
+    return sum_cost
+
+
+@njit(
+    void(int64, IN1, *_POSED, IN2, IN3, OUT3),
+    **SETTINGS,
+)
+def view_residuals(model, lens, rotation, tvec, poses, moments, frames, points, corners, out):
+    """Write detected minus projected corners of one camera; NaN behind it and where unseen."""
+    bent = np.empty(6)
+    turn = np.empty((3, 3))
+    place = np.empty(3)
+    for view in range(moments.shape[0]):
+        moment, frame = moments[view], frames[view]
+        for i in range(3):
+            for j in range(3):
+                value = 0.0
+                for k in range(3):
+                    value += rotation[i, k] * poses[moment, k, j]
+                turn[i, j] = value
+            value = tvec[i]
+            for k in range(3):
+                value += rotation[i, k] * poses[moment, k, 3]
+            place[i] = value
+        for j in range(points.shape[0]):
+            if np.isnan(corners[frame, j, 0]):
+                continue
+            px, py, pz = points[j, 0], points[j, 1], points[j, 2]
+            z = turn[2, 0] * px + turn[2, 1] * py + turn[2, 2] * pz + place[2]
+            if not z > 0:
+                continue
+            x = (turn[0, 0] * px + turn[0, 1] * py + turn[0, 2] * pz + place[0]) / z
+            y = (turn[1, 0] * px + turn[1, 1] * py + turn[1, 2] * pz + place[1]) / z
+            bend(model, lens[5:], x, y, bent)
+            out[frame, j, 0] = corners[frame, j, 0] - (
+                lens[0] * bent[0] + lens[4] * bent[1] + lens[2]
+            )
+            out[frame, j, 1] = corners[frame, j, 1] - (lens[1] * bent[1] + lens[3])
+
+
+@njit(**SETTINGS)
+def _turn_by(vector, matrix, out):
+    """Multiply the rotation of a vector (axis times angle) with a matrix, (3, 3)."""
+    angle = np.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2)
+    first, second = 1.0, 0.5
+    if angle > 1e-8:
+        first = np.sin(angle) / angle
+        second = 2 * (np.sin(angle / 2) / angle) ** 2
+    x, y, z = vector[0], vector[1], vector[2]
+    for j in range(3):
+        a, b, c = matrix[0, j], matrix[1, j], matrix[2, j]
+        p, q, r = y * c - z * b, z * a - x * c, x * b - y * a
+        out[0, j] = a + first * p + second * (y * r - z * q)
+        out[1, j] = b + first * q + second * (z * p - x * r)
+        out[2, j] = c + first * r + second * (x * q - y * p)
+
+
+@njit(**SETTINGS)
+def _value(lens, row):
+    """Return parameter number row (6 ...) of a lens, which holds skew among the others."""
+    return lens[row - 6] if row < 10 else lens[row - 5]
+
+
+@njit(
+    int64(
+        int64, OUT1, int64, OUT3, OUT2, IN2, IN3, FLAGS2, *_LOSS, INDICES, IN1, IN1,
+        IN1, IN1, float64, int64,
+    ),
+    **SETTINGS,
+)  # fmt: skip
+def fit_alone(
+    model, lens, n, rotations, translations, points, corners, used, kind, limit, rows, mean,
+    precision, low, high, tolerance, max_iterations,
+):  # fmt: skip
+    """Levenberg-Marquardt on one camera's lens and the poses of its boards, in place.
+
+    Parameters
+    ----------
+    model, lens, n
+        As in `view_products`.
+    rotations, translations
+        Camera from board of every view.
+    rows : ndarray of int
+        Which of the parameters 6 ... n - 1 are free.
+    mean, precision : ndarray of shape (n,)
+        What is believed beforehand.
+    low, high : ndarray of shape (2,)
+        Between which the focal lengths stay.
+
+    Returns
+    -------
+    int
+        Number of systems solved; -1 where a board starts behind the camera.
+    """
+    n_views, n_free = rotations.shape[0], rows.shape[0]
+    products = np.zeros((n_views, n + 1, n + 1))
+    trial_products = np.zeros((n_views, n + 1, n + 1))
+    factors = np.zeros((n_views, 6, 6))
+    white = np.zeros((n_views, 6, n_free + 1))
+    sizes = np.zeros((n_views, 6))
+    reduced = np.zeros((n_free, n_free))
+    change = np.zeros(n_free)
+    trial_lens = lens.copy()
+    trial_rotations, trial_translations = rotations.copy(), translations.copy()
+    step = np.zeros(6)
+
+    cost = view_products(
+        model, lens, n, rotations, translations, points, corners, used, kind, limit, products
+    )
+    for i in range(n_free):
+        cost += precision[rows[i]] * (mean[rows[i]] - _value(lens, rows[i])) ** 2
+    if not cost < np.inf:
+        return -1
+    damping = 1e-4
+    iteration = 0
+    while iteration < max_iterations and damping <= 1e8:
+        iteration += 1
+        reduced[:] = 0.0
+        change[:] = 0.0
+        good = True
+        for view in range(n_views):
+            block = products[view]
+            lower = factors[view]
+            for i in range(6):
+                size = np.sqrt(block[i, i])
+                sizes[view, i] = size if size > 0 else 1.0
+            for i in range(6):
+                for j in range(i):
+                    lower[i, j] = block[i, j] / (sizes[view, i] * sizes[view, j])
+                lower[i, i] = 1.0 + damping + 1e-12
+            good = good and factor(lower, 6)
+            if not good:
+                break
+            # forward substitution of the mixed columns and the gradient
+            for column in range(n_free + 1):
+                source = n if column == n_free else rows[column]
+                for i in range(6):
+                    value = block[i, source] / sizes[view, i]
+                    for k in range(i):
+                        value -= lower[i, k] * white[view, k, column]
+                    white[view, i, column] = value / lower[i, i]
+            for a in range(n_free):
+                for b in range(a + 1):
+                    value = block[rows[a], rows[b]]
+                    for i in range(6):
+                        value -= white[view, i, a] * white[view, i, b]
+                    reduced[a, b] += value
+                value = block[rows[a], n]
+                for i in range(6):
+                    value -= white[view, i, a] * white[view, i, n_free]
+                change[a] += value
+        if good:
+            for a in range(n_free):
+                row = rows[a]
+                full = precision[row]
+                for view in range(n_views):
+                    full += products[view, row, row]
+                reduced[a, a] += precision[row] + damping * full
+                change[a] += precision[row] * (mean[row] - _value(lens, row))
+            scale = np.empty(n_free)
+            for a in range(n_free):
+                scale[a] = np.sqrt(max(reduced[a, a], 1e-300))
+            for a in range(n_free):
+                for b in range(a + 1):
+                    reduced[a, b] /= scale[a] * scale[b]
+                change[a] /= scale[a]
+            good = factor(reduced, n_free)
+            if good:
+                for a in range(n_free):
+                    for b in range(a):
+                        change[a] -= reduced[a, b] * change[b]
+                    change[a] /= reduced[a, a]
+                for a in range(n_free - 1, -1, -1):
+                    for b in range(a + 1, n_free):
+                        change[a] -= reduced[b, a] * change[b]
+                    change[a] /= reduced[a, a]
+                for a in range(n_free):
+                    change[a] /= scale[a]
+        new = np.inf
+        if good:
+            trial_lens[:] = lens
+            for a in range(n_free):
+                row = rows[a]
+                place = row - 6 if row < 10 else row - 5
+                trial_lens[place] += change[a]
+                good = good and np.isfinite(change[a])
+            for i in range(2):
+                good = good and low[i] < trial_lens[i] < high[i]
+        if good:
+            for view in range(n_views):
+                for i in range(6):
+                    value = white[view, i, n_free]
+                    for a in range(n_free):
+                        value -= white[view, i, a] * change[a]
+                    step[i] = value
+                for i in range(5, -1, -1):
+                    for k in range(i + 1, 6):
+                        step[i] -= factors[view, k, i] * step[k]
+                    step[i] /= factors[view, i, i]
+                for i in range(6):
+                    step[i] /= sizes[view, i]
+                _turn_by(step, rotations[view], trial_rotations[view])
+                for i in range(3):
+                    trial_translations[view, i] = translations[view, i] + step[3 + i]
+            new = view_products(
+                model, trial_lens, n, trial_rotations, trial_translations, points, corners, used,
+                kind, limit, trial_products,
+            )  # fmt: skip
+            for a in range(n_free):
+                new += precision[rows[a]] * (mean[rows[a]] - _value(trial_lens, rows[a])) ** 2
+        if new <= cost:
+            fall = (cost - new) / max(cost, 1e-30)
+            cost = new
+            lens[:] = trial_lens
+            rotations[:] = trial_rotations
+            translations[:] = trial_translations
+            products, trial_products = trial_products, products
+            damping = max(damping / 10, 1e-12)
+            if fall < tolerance:
+                break
+        else:
+            damping *= 10
+    return iteration
