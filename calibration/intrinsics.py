@@ -103,7 +103,9 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
     used = np.where(fits["rational"].used[..., np.newaxis], alone.corners, np.nan)
     alone = replace(alone, corners=used)
     for name in AUTO_CHOICES:
-        fits[name] = _refit(alone, fits.get(name, fits["brown"]), name, robust=False)
+        # what was fitted to these very corners stands
+        if name not in fits or not np.array_equal(fits[name].used, fits["rational"].used):
+            fits[name] = _refit(alone, fits.get(name, fits["brown"]), name, robust=False)
     choice, left_out = AUTO_CHOICES[0], {}
     if len(alone.frames) >= _MIN_VIEWS_TO_CHOOSE:
         n_used = 2 * np.count_nonzero(np.isfinite(used[..., 0]))

@@ -72,6 +72,18 @@ def view_normals(lens, rotations, translations, points, corners, used, loss):
     """
     n = 10 + lens.dist.size
     products = np.empty((len(rotations), n + 1, n + 1))
+    fast = compiled(used.size)
+    if fast is not None:
+        views = (rotations, translations, points, corners, used)
+        cost = fast.view_products(
+            fast.MODELS[lens.model],
+            compiled_lens(lens),
+            n,
+            *map(np.ascontiguousarray, views),
+            *compiled_loss(fast, loss),
+            products,
+        )
+        return products, cost
     cost = 0.0
     columns = np.zeros((min(_BLOCK, len(rotations)), n + 1, 2, len(points)))
     for start in range(0, len(rotations), _BLOCK):
