@@ -12,7 +12,7 @@ The map, floor by floor; a module imports from its own floor or below.
 
 1. nouns: `arrays`, `errors`, `lenses`, `cameras`, `boards`, `recordings`, `results`
 2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`,
-   `verdict`, `solve`, `synthetic`
+   `verdict`, `solve`, `synthetic`; `compiling` and `kernels` are their inner loops
 3. edges: `files`, `video`, `searching`, `formats`, `anipose`, `figures`, `report`
 4. doors: `steps`
 """

@@ -70,7 +70,5 @@ def _is_compiled(module):
         folders += (home / "numba").glob(f"{source.parent.name}_*")
     changed = source.stat().st_mtime
     tag = f"py{sys.version_info[0]}{sys.version_info[1]}"
-    indices = [
-        index for folder in folders for index in folder.glob(f"{source.stem}.*.{tag}.nbi")
-    ]
+    indices = [index for folder in folders for index in folder.glob(f"{source.stem}.*.{tag}.nbi")]
     return any(index.stat().st_mtime >= changed for index in indices)

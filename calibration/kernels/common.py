@@ -24,7 +24,6 @@ FLAGS1, FLAGS2 = (types.Array(boolean, n, "C", readonly=True) for n in (1, 2))
 OUT1, OUT2, OUT3 = float64[::1], float64[:, ::1], float64[:, :, ::1]
 
 
-
 @njit(**SETTINGS)
 def bend(model, dist, x, y, out):
     """Distort one normalised point: bent x, y, then the four entries of the Jacobian."""

@@ -106,7 +106,6 @@ def _fill(
     """
     fx, fy, cx, cy, skew = lens[0], lens[1], lens[2], lens[3], lens[4]
     n = columns.shape[0] - 1
-    half = columns.shape[1] // 2
     tx, ty, tz = work[0], work[1], work[2]
     x, y, inverse = work[3], work[4], work[5]
     bent_x, bent_y = work[6], work[7]
@@ -118,6 +117,7 @@ def _fill(
             tx[count], ty[count], tz[count] = points[j, 0], points[j, 1], points[j, 2]
             rx[count], ry[count] = corners[j, 0], corners[j, 1]
             count += 1
+    half = count  # first the rows of x, then those of y
     nearest = np.inf
     for k in range(count):
         px, py, pz = tx[k], ty[k], tz[k]
@@ -185,13 +185,10 @@ def _fill(
 @njit(**SETTINGS)
 def _multiply(columns, count, square):
     """Multiply one view's columns with each other, (n + 1, n + 1)."""
-    half = columns.shape[1] // 2
     for a in range(columns.shape[0]):
         for b in range(a, columns.shape[0]):
             total = 0.0
-            for k in range(count):
-                total += columns[a, k] * columns[b, k]
-            for k in range(half, half + count):
+            for k in range(2 * count):
                 total += columns[a, k] * columns[b, k]
             square[a, b] = total
             square[b, a] = total
