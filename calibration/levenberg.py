@@ -105,8 +105,7 @@ class Adjustment:
             cameras, poses = state
             for i, camera in enumerate(cameras):
                 self.compiled.view_residuals(
-                    self.compiled.MODELS[camera.intrinsics.model],
-                    compiled_lens(camera.intrinsics),
+                    *compiled_lens(camera.intrinsics),
                     *_place(camera),
                     poses,
                     self.moments[i],
@@ -206,8 +205,7 @@ class Adjustment:
             columns, free = self.columns[i], self.free[i]
             total = np.empty((camera.n_parameters + 1,) * 2)
             cost += self.compiled.camera_normals(
-                self.compiled.MODELS[camera.intrinsics.model],
-                compiled_lens(camera.intrinsics),
+                *compiled_lens(camera.intrinsics),
                 camera.n_parameters,
                 *_place(camera),
                 poses,
@@ -216,7 +214,7 @@ class Adjustment:
                 self.points,
                 self.corners[i],
                 used[i],
-                *compiled_loss(self.compiled, limit),
+                *compiled_loss(limit),
                 1.0 if loss is None else float(loss[2][i]),
                 free,
                 columns.start,
@@ -335,7 +333,7 @@ class Adjustment:
         (camera,), poses = state
         moments = self.moments[0]
         frames = self.frames[moments]
-        lens = compiled_lens(camera.intrinsics)
+        model, lens = compiled_lens(camera.intrinsics)
         n = camera.n_parameters
         rotations = np.ascontiguousarray(camera.rotation @ poses[moments, :3, :3])
         translations = poses[moments, :3, 3] @ camera.rotation.T + camera.tvec
@@ -345,7 +343,7 @@ class Adjustment:
         if self.priors is not None:
             mean, precision = self.priors[0]
         iteration = self.compiled.fit_alone(
-            self.compiled.MODELS[camera.intrinsics.model],
+            model,
             lens,
             n,
             rotations,
@@ -353,7 +351,7 @@ class Adjustment:
             self.points,
             np.ascontiguousarray(self.corners[0, frames]),
             np.ascontiguousarray(used[0, frames]),
-            *compiled_loss(self.compiled, limit),
+            *compiled_loss(limit),
             np.flatnonzero(self.free[0]),
             np.ascontiguousarray(mean),
             np.ascontiguousarray(precision / weight),

@@ -18,6 +18,11 @@ _WORTH_LOADING = 10_000
 _WORTH_COMPILING = 400_000
 
 
+#: How the compiled code calls the lens models and the losses.
+_MODELS = {"pinhole": 0, "brown": 1, "rational": 2, "fisheye": 3}
+_LOSSES = {None: 0, "huber": 1, "tukey": 2}
+
+
 def compiled(n_corners: int):
     """Return the compiled kernels for a job of so many corners, or None where NumPy is sooner."""
     return kernels(
@@ -28,18 +33,19 @@ def compiled(n_corners: int):
     )
 
 
-def compiled_lens(lens) -> np.ndarray:
-    """Return a lens as the kernels take it: fx, fy, cx, cy, skew, eight coefficients."""
+def compiled_lens(lens) -> tuple[int, np.ndarray]:
+    """Return a lens as the kernels take it: model; fx, fy, cx, cy, skew, eight coefficients."""
     out = np.zeros(13)
     matrix = lens.matrix
     out[:5] = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], matrix[0, 1]
     out[5 : 5 + lens.dist.size] = lens.dist
-    return out
+    return _MODELS[lens.model], out
 
 
-def compiled_loss(fast, loss) -> tuple[int, float]:
+def compiled_loss(loss) -> tuple[int, float]:
     """Return a loss as the kernels take it."""
-    return (fast.LOSSES[None], 0.0) if loss is None else (fast.LOSSES[loss[0]], float(loss[1]))
+    kind, limit = (None, 0.0) if loss is None else loss
+    return _LOSSES[kind], float(limit)
 
 
 def view_normals(lens, rotations, translations, points, corners, used, loss):
@@ -76,11 +82,10 @@ def view_normals(lens, rotations, translations, points, corners, used, loss):
     if fast is not None:
         views = (rotations, translations, points, corners, used)
         cost = fast.view_products(
-            fast.MODELS[lens.model],
-            compiled_lens(lens),
+            *compiled_lens(lens),
             n,
             *map(np.ascontiguousarray, views),
-            *compiled_loss(fast, loss),
+            *compiled_loss(loss),
             products,
         )
         return products, cost

@@ -3,10 +3,6 @@
 import numpy as np
 from numba import boolean, float64, int64, njit, types
 
-#: How the compiled code calls the lens models and the losses.
-MODELS = {"pinhole": 0, "brown": 1, "rational": 2, "fisheye": 3}
-LOSSES = {None: 0, "huber": 1, "tukey": 2}
-
 # never "nnan" or "ninf": what was not seen is NaN, and costs may be infinite
 SETTINGS = {
     "cache": True,

@@ -1,7 +1,7 @@
 """Views of boards, compiled: residuals, normal equations, one camera's whole fit.
 
 What NumPy does in `calibration.normals` and `calibration.levenberg`. Lens models and losses are
-numbers here (`MODELS`, `LOSSES`); coefficients fill eight places in OpenCV's order.
+numbers here (see `calibration.normals`); coefficients fill eight places in OpenCV's order.
 """
 
 import numpy as np
@@ -14,8 +14,6 @@ from calibration.kernels.common import (
     IN2,
     IN3,
     INDICES,
-    LOSSES,
-    MODELS,
     OUT1,
     OUT2,
     OUT3,
