@@ -68,6 +68,19 @@ class LensFit:
     left_out_px: Mapping[str, float]
     rms_px: float
 
+    @property
+    def why(self) -> str:
+        """Why this model, in a sentence."""
+        if not self.left_out_px:
+            return f"{self.choice}: as told, or too few views to compare models."
+        others = ", ".join(
+            f"{name} {error:.3f}" for name, error in self.left_out_px.items() if name != self.choice
+        )
+        return (
+            f"{self.choice}: foretells views left out of the fit to "
+            f"{self.left_out_px[self.choice]:.3f} px ({others})."
+        )
+
 
 def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "auto") -> LensFit:
     """Fit one camera's lens to the boards it saw.

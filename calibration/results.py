@@ -59,6 +59,56 @@ class Verdict:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class TimeFault:
+    """A camera that does not show the moments, or not from the place, it is taken for.
+
+    Attributes
+    ----------
+    camera : str
+        Its name.
+    kind : {"late", "lost", "moved"}
+        Late all along; short of frames from a moment on; moved at a moment.
+    last, frame : int or None
+        It happened after the one frame and no later than the other; None where all frames
+        are concerned.
+    frames : float
+        By how many frames it is late (negative: early), or how many it lost (negative: has
+        twice).
+    distance, angle : float
+        By how much it moved, in the rig's unit and radians.
+    """
+
+    camera: str
+    kind: str
+    last: int | None = None
+    frame: int | None = None
+    frames: float = 0.0
+    distance: float = 0.0
+    angle: float = 0.0
+
+    def told(self, units: str) -> str:
+        """Say it in words."""
+        name, count = repr(self.camera), f"{abs(self.frames):.3g}"
+        plural = "" if count == "1" else "s"
+        if self.kind == "late":
+            word = "late" if self.frames > 0 else "early"
+            return f"{name} is {count} frame{plural} {word}"
+        if self.kind == "lost":
+            word = "lost" if self.frames > 0 else "repeats"
+            return f"{name} {word} {count} frame{plural} {self._when()}"
+        return (
+            f"{name} moved {self._when()}, by {self.distance:.3g} {units} and "
+            f"{np.degrees(self.angle):.2g} degrees"
+        )
+
+    def _when(self) -> str:
+        """Say between which frames it happened."""
+        if self.last is None or self.frame is None or self.frame - self.last <= 1:
+            return f"just before frame {self.frame}"
+        return f"between frames {self.last} and {self.frame}"
+
+
 @dataclass(frozen=True, eq=False)
 class RigCalibration:
     """A calibrated rig with the evidence for it.
@@ -84,6 +134,12 @@ class RigCalibration:
         rig's unit), "rotation" (3, radians), relative to the first camera.
     verdict : Verdict
         Whether to believe it.
+    time_faults : tuple of TimeFault
+        Cameras found late, short of a frame, or moved.
+    fixed_faults : tuple of TimeFault
+        Those that were mended, before the fit, in the detections kept here.
+    lens_notes : mapping of str to str
+        Why each camera's lens model was chosen.
     """
 
     rig: CameraRig
@@ -94,6 +150,9 @@ class RigCalibration:
     shared_views: np.ndarray
     standard_errors: Mapping[str, np.ndarray]
     verdict: Verdict
+    time_faults: tuple[TimeFault, ...] = ()
+    fixed_faults: tuple[TimeFault, ...] = ()
+    lens_notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         n_cameras, n_frames, n_corners, _ = self.detections.corners.shape

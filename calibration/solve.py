@@ -19,11 +19,25 @@ from calibration.extrinsics import (
 )
 from calibration.intrinsics import LensFit, calibrate_lens, check_choice
 from calibration.poses import without_false_views
-from calibration.results import RigCalibration, Verdict
+from calibration.results import RigCalibration, TimeFault, Verdict
 from calibration.rotations import cross_matrix
+from calibration.timing import find_time_faults, lateness, mend, merged
 from calibration.verdict import judge
 
 logger = logging.getLogger(__name__)
+
+#: Cameras are looked at for their times where one fits so much worse together than alone ...
+_TOGETHER_RATIO = 1.15
+_TOGETHER_MORE_PX = 0.03
+#: ... or so many of its corners are judged wrong.
+_WRONG_SHARE = 0.02
+#: Rounds in which faults in time are looked for, and by how much each must lessen the misfit,
+#: in which no residual counts for more than a few pixels.
+_MAX_MENDINGS = 4
+#: Cameras that are each held against the others.
+_SUSPECTS = 4
+_BETTER = 0.85
+_FAR_PX = 5.0
 
 #: Fewest moments that must link the cameras in the half that is fitted for the test.
 _MIN_SHARED_TO_TEST = 3
@@ -35,6 +49,7 @@ def calibrate(
     model: str | Mapping[str, str] = "auto",
     intrinsics: Mapping[str, Intrinsics] | None = None,
     hold_out: bool = True,
+    fix_sync: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> RigCalibration:
     """Calibrate a rig from the boards its cameras saw.
@@ -55,6 +70,9 @@ def calibrate(
         Lenses that are known; they are kept as they are.
     hold_out : bool
         Whether to fit once more on every other moment and test on the rest.
+    fix_sync : bool
+        Whether to mend cameras that are found late, short of a frame or moved half-way (see
+        `calibration.timing.mend`) and calibrate again; they are named in any case.
     progress : callable, optional
         Told, in a few words, what is being done.
 
@@ -81,19 +99,23 @@ def calibrate(
         if name not in known:
             say(f"lens of {name}")
             fits[name] = calibrate_lens(detections, name, model=models[name])
-    say("places of the cameras")
     lenses = known | {name: fit.intrinsics for name, fit in fits.items()}
-    placed = place_cameras(detections, lenses)
-    say("joint fit")
-    settings = {
-        "free": [_free(camera, fits.get(camera.name)) for camera in placed.rig],
-        "priors": [lens_prior(camera) for camera in placed.rig],
-    }
-    result = bundle_adjust(placed.rig, placed.detections, placed.board_poses, **settings)
-    again = _other_poses(placed.detections, result)
-    if again is not None:
-        placed = replace(placed, detections=again[0])
-        result = bundle_adjust(result.rig, again[0], again[1], **settings)
+    alone = {name: fit.rms_px for name, fit in fits.items()}
+    try:
+        solution, failure = _solve(detections, lenses, fits, say), None
+    except CalibrationError as error:
+        solution, failure = None, error
+    faults: tuple[TimeFault, ...] = ()
+    if solution is None or _disagrees(solution, alone):
+        say("cameras' times")
+        faults, mended = _explained(everything, detections, lenses, fits, solution, alone)
+        if faults and fix_sync:
+            solution, everything, detections = mended
+        elif failure is not None:
+            told = f"{_told(faults, detections.board.units)} " if faults else ""
+            raise CalibrationError(f"{told}{failure}") from failure
+    result, placed, settings = solution
+    fixed, faults = (faults, ()) if fix_sync else ((), faults)
     held_out = np.nan
     if hold_out:
         say("test on moments kept out")
@@ -110,10 +132,125 @@ def calibrate(
         shared_views(detections),
         standard_errors(result.rig),
         Verdict(()),
+        faults,
+        fixed,
+        {name: fit.why for name, fit in fits.items()},
     )
-    verdict = judge(calibration, alone_px={name: fit.rms_px for name, fit in fits.items()})
+    verdict = judge(calibration, alone_px=alone)
     logger.info("calibrated %d cameras: %s, held out %.3f px", len(names), verdict.level, held_out)
     return replace(calibration, verdict=verdict)
+
+
+def _solve(detections, lenses, fits, say=lambda words: None):
+    """Place the cameras and fit everything together."""
+    say("places of the cameras")
+    placed = place_cameras(detections, lenses)
+    say("joint fit")
+    settings = {
+        "free": [_free(camera, fits.get(camera.name)) for camera in placed.rig],
+        "priors": [lens_prior(camera) for camera in placed.rig],
+    }
+    result = bundle_adjust(placed.rig, placed.detections, placed.board_poses, **settings)
+    again = _other_poses(placed.detections, result)
+    if again is not None:
+        placed = replace(placed, detections=again[0])
+        result = bundle_adjust(result.rig, again[0], again[1], **settings)
+    return result, placed, settings
+
+
+def _disagrees(solution, alone):
+    """Tell whether cameras agree better with themselves than with each other."""
+    result, placed, _ = solution
+    seen = np.isfinite(placed.detections.corners[..., 0])
+    wrong = 1 - result.used.sum(axis=(1, 2)) / np.maximum(seen.sum(axis=(1, 2)), 1)
+    if (wrong > _WRONG_SHARE).any():
+        return True
+    rms = {
+        name: np.sqrt(np.mean(result.residuals[i][result.used[i]] ** 2))
+        for i, name in enumerate(placed.detections.cameras)
+    }
+    usual = min(rms.values())  # of a camera whose lens was known
+    return any(
+        rms[name] > _TOGETHER_RATIO * alone.get(name, usual) + _TOGETHER_MORE_PX for name in rms
+    )
+
+
+def _against_others(detections, lenses, fits, solution, alone):
+    """Yield what each of the worst cameras' lateness against the others would explain."""
+    if solution is None:
+        return
+    result, placed, _ = solution
+    names = detections.cameras
+    misfit = np.sqrt(np.nanmean(np.fmin(result.residuals**2, _FAR_PX**2), axis=(1, 2, 3)))
+    worse = misfit / [alone.get(name, misfit.min()) for name in names]
+    for i in np.argsort(-worse, kind="stable")[:_SUSPECTS]:
+        rest = [k for k in range(len(names)) if k != i]
+        others = BoardDetections(
+            placed.detections.corners[rest],
+            tuple(names[k] for k in rest),
+            detections.board,
+            detections.image_sizes[rest],
+            detections.frames,
+        )
+        try:
+            boards = _solve(others, lenses, fits)[0].board_poses
+        except CalibrationError:
+            continue
+        yield lateness(names[i], lenses[names[i]], detections, placed.detections.corners[i], boards)
+
+
+def _misfit(solution):
+    """Root mean square length of the residuals, none longer than a few pixels."""
+    result, placed, _ = solution
+    length = np.linalg.norm(result.residuals, axis=-1)
+    length = length[np.isfinite(placed.detections.corners[..., 0])]
+    return float(np.sqrt(np.mean(np.fmin(np.nan_to_num(length, nan=np.inf), _FAR_PX) ** 2)))
+
+
+def _explained(filmed, detections, lenses, fits, solution, alone):
+    """Find cameras that are late, gappy or moved, by trying what mending each would bring.
+
+    Returns
+    -------
+    faults : tuple of TimeFault
+        What explains the data better than nothing; perhaps empty.
+    mended : tuple
+        Solution, all corners and good corners with the faults mended.
+    """
+    faults: tuple[TimeFault, ...] = ()
+    mended, misfit = (solution, filmed, detections), np.inf
+    if solution is not None:
+        misfit = _misfit(solution)
+    for _ in range(_MAX_MENDINGS):
+        solution, _, detections = mended
+        guesses = [
+            find_time_faults(detections, lenses),
+            *_against_others(detections, lenses, fits, solution, alone),
+        ]
+        trials = []
+        for guess in dict.fromkeys(merged(faults, guess) for guess in guesses if guess):
+            try:
+                corners = mend(filmed, guess)
+                good = without_false_views(corners)
+                trial = _solve(good, lenses, fits)
+            except CalibrationError:
+                continue
+            trials.append((_misfit(trial), len(trials), guess, (trial, corners, good)))
+        if not trials:
+            break
+        least, _, guess, trial = min(trials)
+        if not least < _BETTER * misfit:
+            break
+        faults, mended, misfit = guess, trial, least
+        if not _disagrees(trial[0], alone):
+            break
+    return faults, mended
+
+
+def _told(faults, units):
+    """Say which cameras are out of time, and what to do."""
+    told = "; ".join(fault.told(units) for fault in faults)
+    return f"{told}. Mend that (--fix-sync) or record again."
 
 
 def _checked(names, image_sizes, intrinsics):

@@ -29,6 +29,7 @@ FLOORS = {
     "calibration.multiview": 2,
     "calibration.poses": 2,
     "calibration.normals": 2,
+    "calibration.timing": 2,
     "calibration.compiling": 2,
     "calibration.kernels": 2,
     "calibration.levenberg": 2,
