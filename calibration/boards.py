@@ -169,6 +169,12 @@ class BoardDetections:
     def __post_init__(self):
         cameras = name_tuple("cameras", self.cameras)
         shape = (len(cameras), "n_frames", self.board.n_corners, 2)
+        if np.isinf(np.asarray(self.corners)).any():
+            camera, frame, corner, _ = np.argwhere(np.isinf(self.corners))[0]
+            raise ValueError(
+                f"corners is infinite for camera {cameras[camera]!r}, moment {frame}, corner "
+                f"{corner}; use NaN where a corner was not seen."
+            )
         corners = float_array("corners", self.corners, shape)
         half = np.isnan(corners[..., 0]) != np.isnan(corners[..., 1])
         if half.any():

@@ -28,6 +28,9 @@ _BENDS = {"huber": 2.0, "tukey": 6.0}
 #: What is believed beforehand is weighed as if corners had this noise, in px: less than they
 #: have, so that it is the boards that speak.
 _PRIOR_NOISE = 0.1
+#: Principal points lie this near the middle, in image sides, and focal lengths to each other.
+_MIDDLE_SPREAD = 0.02
+_ASPECT_SPREAD = 0.003
 #: Corners farther off are judged wrong. Of Gaussian ones it takes 4 in a million.
 _WRONG = 5.0
 
@@ -103,12 +106,13 @@ def free_parameters(
 def lens_prior(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Say what can be believed of a lens before any board: that it is a lens.
 
-    Its focal length is within a half of a first guess, its principal point within a tenth of
-    the image of the middle, no coefficient moves the image's corner by more than a third of
-    its distance from the middle; each as one standard deviation. A board that is tilted and
-    moved outweighs this ten-thousandfold; one that never moves leaves a lens that is wide of
-    the mark but not absurd, and standard errors that say so. The fit also keeps focal lengths
-    within a factor of four of the guess.
+    Its focal length is within a half of a first guess, both focal lengths within 0.3 % of each
+    other, its principal point within two hundredths of the image of the middle, no
+    coefficient moves the image's corner by more than a third of its distance from the middle;
+    each as one standard deviation. A board that is tilted and moved outweighs this a
+    thousandfold; one that lies flat or never moves leaves a lens that may be wide of the mark
+    but not absurd, and standard errors that say so. The fit also keeps focal lengths within a
+    factor of four of the guess.
 
     Parameters
     ----------
@@ -117,7 +121,7 @@ def lens_prior(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    mean, precision : ndarray of shape (n_parameters,)
+    mean, precision : ndarray of shape (n_parameters,) and (n_parameters, n_parameters)
         For `bundle_adjust`.
     """
     lens = camera.intrinsics
@@ -135,9 +139,14 @@ def lens_prior(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     }[lens.model]
     deviation = np.full(mean.size, np.inf)
     deviation[6:8] = 0.5 * focal
-    deviation[8:10] = 0.1 * size.max()
+    deviation[8:10] = _MIDDLE_SPREAD * size.max()
     deviation[10:] = 1 / 3 / reach ** np.array(powers)
-    return mean, (_PRIOR_NOISE / deviation) ** 2
+    precision = np.diag((_PRIOR_NOISE / deviation) ** 2)
+    # fx - fy, about the difference that is not known to be any
+    mean[6:8] = focal.mean()
+    aspect = (_PRIOR_NOISE / (_ASPECT_SPREAD * focal.mean())) ** 2
+    precision[6:8, 6:8] += aspect * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return mean, precision
 
 
 def bundle_adjust(

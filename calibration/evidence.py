@@ -65,8 +65,9 @@ def _rms(residuals):
     return float(np.sqrt(np.mean(values**2))) if values.size else np.nan
 
 
-#: Writes several findings as one.
-listed = "; ".join
+def listed(texts: Iterable[str]) -> str:
+    """Write several findings as one."""
+    return "; ".join(texts)
 
 
 def graded(value: float, limits: tuple[float, float]) -> str:

@@ -28,10 +28,12 @@ LENS_CHOICES = {
 }
 #: What "auto" chooses from, the simplest first. It starts at k1 k2: one camera's views may not
 #: tell k2 from nothing where all cameras' together will.
-AUTO_CHOICES = ("k1k2", "k1k2p1p2", "brown", "rational")
+AUTO_CHOICES = ("k1k2", "k1k2p1p2", "brown", "rational", "fisheye")
+#: The fisheye model is tried where the image's corner is seen at more than 50 degrees.
+_WIDE = 1.2
 #: By how much the rational model must be better to be taken, for its eight coefficients say more
 #: of what was not seen, and any model that turns back inside the image, where it has no rays.
-_RATIONAL_HANDICAP = 1.03
+_HANDICAPS = {"rational": 1.03}
 _BLIND_HANDICAP = 1.05
 #: A view left out counts at most this many times the squares it has when fitted.
 _MAX_LEFT_OUT = 4.0
@@ -112,20 +114,24 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
         return LensFit(result.rig.cameras[0].intrinsics, model, coefficients, {}, result.rms_px)
     fits = {"brown": _fit_anew(alone, *LENS_CHOICES["brown"])}
     fits["rational"] = _refit(alone, fits["brown"], "rational", robust=True)
-    # all models are judged by the corners that the richest does not call wrong
-    used = np.where(fits["rational"].used[..., np.newaxis], alone.corners, np.nan)
-    alone = replace(alone, corners=used)
-    for name in AUTO_CHOICES:
+    if _is_wide(fits["brown"].rig.cameras[0].intrinsics):
+        fits["fisheye"] = _fit_anew(alone, *LENS_CHOICES["fisheye"])
+    # all models are judged by the corners that the best does not call wrong
+    most = max(fits.values(), key=lambda fit: np.count_nonzero(fit.used)).used
+    alone = replace(alone, corners=np.where(most[..., np.newaxis], alone.corners, np.nan))
+    choices = [name for name in AUTO_CHOICES if name != "fisheye" or name in fits]
+    for name in choices:
         # what was fitted to these very corners stands
-        if name not in fits or not np.array_equal(fits[name].used, fits["rational"].used):
+        if name not in fits or not np.array_equal(fits[name].used, most):
             fits[name] = _refit(alone, fits.get(name, fits["brown"]), name, robust=False)
-    choice, left_out = AUTO_CHOICES[0], {}
+    choice, left_out = choices[0], {}
     if len(alone.frames) >= _MIN_VIEWS_TO_CHOOSE:
-        n_used = 2 * np.count_nonzero(np.isfinite(used[..., 0]))
-        for name in AUTO_CHOICES:
-            losses = _left_out_losses(alone, fits[name], LENS_CHOICES[name][1])
-            left_out[name] = float(np.sqrt(losses.sum() / n_used))
-        choice = _best_choice(fits, left_out)
+        losses = {
+            name: _left_out_losses(alone, fits[name], LENS_CHOICES[name][1]) for name in choices
+        }
+        count = 2 * np.count_nonzero(most)
+        left_out = {name: float(np.sqrt(loss.sum() / count)) for name, loss in losses.items()}
+        choice = _best_choice(fits, losses)
     logger.info("lens of %s: %s, left out %s", camera, choice, left_out)
     fit = fits[choice]
     return LensFit(
@@ -133,20 +139,36 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
     )
 
 
-def _best_choice(fits, left_out):
-    """Take the model that best predicts views left out, the simpler one where they are equal."""
-    scores = dict(left_out)
-    scores["rational"] *= _RATIONAL_HANDICAP
-    best = np.inf
-    for name in sorted(AUTO_CHOICES, key=scores.get):
-        if scores[name] >= best:
-            break
-        # whether a model turns back takes long to find out: only the best are asked
-        blind = blind_share(fits[name].rig.cameras[0].intrinsics) > 0
-        score = scores[name] * _BLIND_HANDICAP**blind
-        if score < best:
-            best, choice = score, name
+def _best_choice(fits, losses):
+    """Take the simplest model that no richer one beats at foretelling views left out.
+
+    A richer one must be better by more than the spread of the views' losses explains: what it
+    has too many costs precision everywhere.
+    """
+    choice, *richer = losses
+    best = losses[choice]
+    for name in richer:
+        loss = losses[name] * _HANDICAPS.get(name, 1.0) ** 2
+        if not _clearly_less(loss, best):
+            continue
+        # whether a model turns back takes long to find out: only the better ones are asked
+        if blind_share(fits[name].rig.cameras[0].intrinsics) > 0:
+            loss = loss * _BLIND_HANDICAP**2
+        if _clearly_less(loss, best):
+            choice, best = name, loss
     return choice
+
+
+def _clearly_less(loss, other):
+    """Tell whether one model's losses are below another's by more than their spread explains."""
+    gain = other - loss
+    return gain.sum() > np.std(gain) * np.sqrt(len(gain))
+
+
+def _is_wide(lens):
+    """Tell whether a lens sees so far to the sides that a fisheye model may fit it better."""
+    reach = np.linalg.norm(np.array(lens.image_size) / 2 / lens.matrix[[0, 1], [0, 1]])
+    return reach > _WIDE
 
 
 def check_choice(model: str) -> None:
@@ -296,7 +318,7 @@ def _left_out_losses(same, result, coefficients):
     )
     normal, gradient = reduced[:, :-1, :-1], reduced[:, :-1, -1]
     _, precision = lens_prior(result.rig.cameras[0])
-    total = normal.sum(axis=0) + np.diag(precision[rest[:-1]])
+    total = normal.sum(axis=0) + precision[np.ix_(rest[:-1], rest[:-1])]
     change = -np.linalg.solve(total - normal, gradient[..., np.newaxis])[..., 0]
     fitted = reduced[:, -1, -1]
     left_out = (

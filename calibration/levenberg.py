@@ -48,8 +48,9 @@ class Adjustment:
     rig, detections, board_poses, free
         See `calibration.bundle.bundle_adjust`.
     priors : sequence of (mean, precision), optional
-        Per camera, what is believed beforehand of its parameters (arrays of shape
-        (n_parameters,); precision in square pixels per square unit, 0 where nothing is).
+        Per camera, what is believed beforehand of its parameters (shapes (n_parameters,) and
+        (n_parameters, n_parameters); precision in square pixels per square unit, 0 where
+        nothing is).
     """
 
     def __init__(
@@ -236,11 +237,12 @@ class Adjustment:
         if self.priors is None:
             return 0.0
         free, columns = self.free[i], self.columns[i]
-        mean, precision = (array[free] for array in self.priors[i])
-        off = mean - parameters(camera)[free]
-        cam[columns, columns] += np.diag(precision)
-        cam_gradient[columns] += precision * off
-        return float(precision @ off**2)
+        mean, precision = self.priors[i]
+        precision = precision[np.ix_(free, free)]
+        off = (mean - parameters(camera))[free]
+        cam[columns, columns] += precision
+        cam_gradient[columns] += precision @ off
+        return float(off @ precision @ off)
 
     def reduce(self, system, damping):
         """Eliminate the boards; returns the cameras' system and what brings the boards back."""
@@ -339,7 +341,7 @@ class Adjustment:
         translations = poses[moments, :3, 3] @ camera.rotation.T + camera.tvec
         limit = None if loss is None else (loss[0], loss[1][0])
         weight = 1.0 if loss is None else float(loss[2][0])
-        mean, precision = np.zeros(n), np.zeros(n)
+        mean, precision = np.zeros(n), np.zeros((n, n))
         if self.priors is not None:
             mean, precision = self.priors[0]
         iteration = self.compiled.fit_alone(

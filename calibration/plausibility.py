@@ -3,12 +3,15 @@
 What the figures are for stands in the table of `calibration.verdict`.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from calibration.cameras import CameraRig
 from calibration.evidence import Evidence, by_camera, finding, listed
 from calibration.intrinsics import blind_share
 from calibration.results import Finding
-from calibration.rotations import rotation_vectors
+from calibration.rotations import cross_matrix, rotation_vectors
 
 MIN_TILT = (np.radians(5), np.radians(1))
 MIN_DEPTH = (0.05, 0.01)
@@ -17,7 +20,9 @@ POSITION_ERROR = (0.01, 0.05)
 FOCAL_SIDES = ((0.3, 20.0), (0.15, 200.0))
 PRINCIPAL_POINT = 0.2
 ASPECT = 0.03
+MIDDLE = (0.04, 0.08)
 NEAR = 0.005
+DISTANCE = (0.01, 0.05)
 
 
 def motion(evidence: Evidence) -> list[Finding]:
@@ -112,6 +117,28 @@ def lenses(evidence: Evidence) -> list[Finding]:
     return findings or finding("PASS", "lens", "All lenses look like lenses.", "")
 
 
+def sizes(evidence: Evidence) -> list[Finding]:
+    """Look for principal points in the middle of images of another size than was stated."""
+    told = []
+    for camera in evidence.rig:
+        stated = np.array(camera.intrinsics.image_size, dtype=np.float64)
+        centre = camera.intrinsics.matrix[:2, 2]
+        if (np.abs(centre - (stated - 1) / 2) / stated).max() < MIDDLE[1]:
+            continue
+        for size in (stated[::-1], 2 * stated, stated / 2):
+            if (np.abs(centre - (size - 1) / 2) / size).max() < MIDDLE[0]:
+                told.append(
+                    f"{camera.name!r} is stated to have {stated[0]:.0f} x {stated[1]:.0f} pixels; "
+                    f"its lens looks as if they were {size[0]:.0f} x {size[1]:.0f}"
+                )
+    return finding(
+        "WARN" if told else "PASS",
+        "image sizes",
+        f"{listed(told)}." if told else "The middles of all lenses fit the sizes stated.",
+        "Give the size of the pictures in which the corners were detected, width first.",
+    )
+
+
 def places(evidence: Evidence) -> list[Finding]:
     """Look for cameras that stand in one another or behind the board."""
     findings = []
@@ -163,3 +190,45 @@ def scale(evidence: Evidence) -> list[Finding]:
         "Compare with a measured distance.",
         "",
     )
+
+
+def distances(evidence: Evidence, told: Iterable[tuple[str, str, float]]) -> list[Finding]:
+    """Compare distances between cameras with what somebody measured."""
+    findings, rig = [], evidence.rig
+    for first, second, measured in told:
+        unknown = [name for name in (first, second) if name not in rig.names]
+        if unknown or not measured > 0:
+            what = f"camera {unknown[0]!r}" if unknown else f"distance {measured}"
+            raise ValueError(
+                f"There is no {what} to check; the cameras are {', '.join(rig.names)}, and "
+                f"distances are in {rig.units}."
+            )
+        found, error = distance_between(rig, first, second)
+        off = abs(found - measured)
+        level = "PASS"
+        if off > max(DISTANCE[0] * measured, 3 * error):
+            level = "FAIL" if off > DISTANCE[1] * measured else "WARN"
+        findings += finding(
+            level,
+            "distances told",
+            f"{first!r} to {second!r}: {found:.5g} ± {error:.2g} {rig.units}, told {measured:g}.",
+            f"All lengths may be {found / measured:.4g} times too large. Measure the board's "
+            "squares on the print (and from lens to lens); correct square_length.",
+        )
+    return findings
+
+
+def distance_between(rig: CameraRig, first: str, second: str) -> tuple[float, float]:
+    """Return the distance of two cameras and its standard error, NaN where it is not known."""
+    ends = [rig[first], rig[second]]
+    apart = ends[1].position - ends[0].position
+    length = float(np.linalg.norm(apart))
+    if rig.covariance is None or length == 0:
+        return length, np.nan
+    slope = np.zeros(len(rig.covariance))
+    for sign, camera in zip((-1.0, 1.0), ends, strict=True):
+        start, _ = rig.parameter_range(camera.name)
+        # position = -R' t; a turn w of the camera adds -R' (t x w)
+        by_place = -camera.rotation.T @ np.hstack([cross_matrix(camera.tvec), np.eye(3)])
+        slope[start : start + 6] = sign * (apart / length) @ by_place
+    return length, float(np.sqrt(max(slope @ rig.covariance @ slope, 0.0)))

@@ -110,6 +110,34 @@ class TimeFault:
 
 
 @dataclass(frozen=True, eq=False)
+class HeldOut:
+    """How a fit of half of the moments does on the other half.
+
+    Attributes
+    ----------
+    rms_px : float
+        Root mean square residual per coordinate, boards rigid, all corners.
+    n_lengths : int
+        Distances between neighbouring corners, each triangulated on its own.
+    length_bias : float
+        Their mean over the square's side, less one.
+    length_rms, flatness_rms : float
+        Root mean square error of a distance, and of corners from their best plane, in the
+        board's unit.
+    position_change, focal_change : ndarray of shape (n_cameras,)
+        How far each camera lies, and its focal length (px), from that of the whole fit.
+    """
+
+    rms_px: float
+    n_lengths: int
+    length_bias: float
+    length_rms: float
+    flatness_rms: float
+    position_change: np.ndarray
+    focal_change: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class RigCalibration:
     """A calibrated rig with the evidence for it.
 
@@ -124,9 +152,9 @@ class RigCalibration:
     residuals : ndarray of shape (n_cameras, n_frames, n_corners, 2)
         Detected minus projected corner in pixels, rigid boards, all detected corners, those
         judged wrong included; NaN where nothing was seen.
-    held_out_rms_px : float
-        Root mean square residual per coordinate on moments kept out of the fit; NaN if there
-        were too few moments to keep any out.
+    held_out : HeldOut or None
+        The test on moments kept out of the fit; None if there were too few, or it was not
+        asked for.
     shared_views : ndarray of int of shape (n_cameras, n_cameras)
         Moments at which two cameras saw the board together; on the diagonal, alone or not.
     standard_errors : mapping of str to ndarray of shape (n_cameras, ...)
@@ -146,7 +174,7 @@ class RigCalibration:
     detections: BoardDetections
     board_poses: np.ndarray
     residuals: np.ndarray
-    held_out_rms_px: float
+    held_out: HeldOut | None
     shared_views: np.ndarray
     standard_errors: Mapping[str, np.ndarray]
     verdict: Verdict
@@ -172,6 +200,11 @@ class RigCalibration:
     def board_errors(self) -> np.ndarray:
         """Mean reprojection error at each moment, ndarray of shape (n_cameras, n_frames)."""
         return _nanmean(np.linalg.norm(self.residuals, axis=-1), 2)
+
+    @property
+    def held_out_rms_px(self) -> float:
+        """Root mean square residual per coordinate on moments kept out; NaN if none were."""
+        return np.nan if self.held_out is None else self.held_out.rms_px
 
     @property
     def rms_px(self) -> float:

@@ -76,3 +76,14 @@ def nearest_rotations(matrices: np.ndarray) -> np.ndarray:
     signs = np.ones((*matrices.shape[:-2], 3))
     signs[..., 2] = np.linalg.det(u) * np.linalg.det(vt)
     return (u * signs[..., np.newaxis, :]) @ vt
+
+
+def mean_motion(motions: np.ndarray) -> np.ndarray:
+    """Return the middle of rigid motions (n, 4, 4): median shift, mean of the nearer turns."""
+    rotation = nearest_rotations(motions[:, :3, :3].mean(axis=0))
+    off = np.linalg.norm(rotation_vectors(motions[:, :3, :3] @ rotation.T), axis=1)
+    near = off <= np.median(off) * 2 + 1e-9
+    out = np.eye(4)
+    out[:3, :3] = nearest_rotations(motions[near, :3, :3].mean(axis=0))
+    out[:3, 3] = np.median(motions[near, :3, 3], axis=0)
+    return out

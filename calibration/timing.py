@@ -7,19 +7,18 @@ there on; with one that was knocked, two motions do, one before and one after. A
 pairs of cameras, and the camera that the faulty pairs have in common is named.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from calibration.boards import BoardDetections
-from calibration.cameras import Camera, Intrinsics
-from calibration.multiview import projection_jacobian
+from calibration.cameras import Intrinsics
+from calibration.mending import MAX_GAP
 from calibration.poses import posable_views, view_poses
 from calibration.results import TimeFault
 from calibration.rotations import (
-    cross_matrix,
-    nearest_rotations,
+    mean_motion,
     rotation_matrices,
     rotation_vectors,
 )
@@ -43,11 +42,6 @@ _AGREE_PX = 3.0
 #: A fault must explain this share of a pair's disagreement, a change more than a shift.
 _GAIN = 0.5
 _CHANGE_HANDICAP = 0.85
-#: Between moments farther apart than this many frames a board's way is not known.
-_MAX_GAP = 8
-#: A camera is late from this many frames on, and standard errors of the estimate.
-MIN_LATE = 0.15
-MIN_SIGNIFICANCE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +70,7 @@ def find_time_faults(
     Returns
     -------
     tuple of TimeFault
-        In the order of the cameras. Whole frames; see `residual_lateness` for fractions.
+        In the order of the cameras. Whole frames; `calibration.lateness` finds fractions.
     """
     order = np.argsort(detections.frames, kind="stable")
     detections = detections.at(order)
@@ -139,7 +133,7 @@ class _Tracks:
         above = np.searchsorted(own, at).clip(0, len(own) - 1)
         below = np.where(own[above] == at, above, np.maximum(above - 1, 0))
         gap = own[above] - own[below]
-        inside = (own[below] <= at) & (at <= own[above]) & (gap <= _MAX_GAP)
+        inside = (own[below] <= at) & (at <= own[above]) & (gap <= MAX_GAP)
         some = np.flatnonzero(inside)
         first, second = (self.poses[camera, known[k[some]]] for k in (below, above))
         weight = (at[some] - own[below[some]]) / np.maximum(gap[some], 1)
@@ -205,7 +199,7 @@ class _Tracks:
         near = off[best] < _LIMIT_PX
         if near.sum() < 2:
             return float(off[best].mean()), votes[best]
-        motion = _mean(second[near] @ back[near])
+        motion = mean_motion(second[near] @ back[near])
         refined = self.off(j, motion, first, seen)
         if refined.mean() < off[best].mean():
             return float(refined.mean()), motion
@@ -291,23 +285,12 @@ class _Tracks:
             sides = [moments[moments <= before], moments[moments >= after]]
             if min(map(len, sides)) < 2:
                 continue
-            first, second = (_mean(motions[side]) for side in sides)
+            first, second = (mean_motion(motions[side]) for side in sides)
             turns.append(np.linalg.norm(rotation_vectors(second[:3, :3] @ first[:3, :3].T)))
             places = [-side[:3, :3].T @ side[:3, 3] for side in (first, second)]
             shifts.append(np.linalg.norm(places[1] - places[0]))
         size = {"distance": float(np.median(shifts)), "angle": float(np.median(turns))}
         return TimeFault(name, "moved", **when, **size)
-
-
-def _mean(motions):
-    """Return the middle of rigid motions: median translation, mean of the nearer rotations."""
-    rotation = nearest_rotations(motions[:, :3, :3].mean(axis=0))
-    off = np.linalg.norm(rotation_vectors(motions[:, :3, :3] @ rotation.T), axis=1)
-    near = off <= np.median(off) * 2 + 1e-9
-    out = np.eye(4)
-    out[:3, :3] = nearest_rotations(motions[near, :3, :3].mean(axis=0))
-    out[:3, 3] = np.median(motions[near, :3, 3], axis=0)
-    return out
 
 
 def _late(names, pairs):
@@ -380,222 +363,3 @@ def _common(pairs):
         )
         faulty = {pair: found for pair, found in faulty.items() if worst not in pair}
     return named
-
-
-def lateness(
-    name: str,
-    lens: Intrinsics,
-    detections: BoardDetections,
-    corners: np.ndarray,
-    board_poses: np.ndarray,
-) -> tuple[TimeFault, ...]:
-    """Find by how much one camera is late, all along or from a moment on, against the others.
-
-    A camera late by s frames sees every corner s times its image velocity behind where it is.
-    Its place and s are fitted together to where the boards stand by the other cameras, then
-    with one s before and another after each moment.
-
-    Parameters
-    ----------
-    name : str
-        The camera.
-    lens : Intrinsics
-        Its lens, as found from its own boards alone.
-    detections : BoardDetections
-        Its board and frame numbers.
-    corners : ndarray of shape (n_frames, n_corners, 2)
-        What it saw.
-    board_poses : ndarray of shape (n_frames, 4, 4)
-        World from board by the other cameras; NaN where they do not tell.
-
-    Returns
-    -------
-    tuple of TimeFault
-        Empty where it is not late by more than a fraction of a frame, beyond doubt.
-    """
-    order = np.argsort(detections.frames, kind="stable")
-    frames, corners, boards = detections.frames[order], corners[order], board_poses[order]
-    points = np.array(detections.board.corners)
-    own, errors = view_poses(points, lens.undistort(corners))
-    readings = own[:, 0] @ np.linalg.inv(np.where(np.isfinite(boards), boards, np.eye(4)))
-    clear = (errors[:, 0] < 0.7 * errors[:, 1]) & np.isfinite(boards[:, 0, 0])
-    if len(frames) < 3 or clear.sum() < _MIN_SHARED:
-        return ()
-    pose = _mean(readings[clear])
-    step = np.diff(frames)
-    near = (step[1:] > 0) & (step[:-1] > 0) & (frames[2:] - frames[:-2] <= 2 * _MAX_GAP)
-    gap = np.where(near, frames[2:] - frames[:-2], np.nan)
-    velocity = np.full(corners.shape, np.nan)
-    velocity[1:-1] = (corners[2:] - corners[:-2]) / gap[:, np.newaxis, np.newaxis]
-    good = np.isfinite(velocity).all(axis=-1) & np.isfinite(boards[:, :1, 0])
-    moments = np.flatnonzero(good.any(axis=1))
-    if len(moments) < 2 * _MIN_SIDE:
-        return ()
-    good, velocity, corners, boards = (a[moments] for a in (good, velocity, corners, boards))
-    world = points @ np.swapaxes(boards[:, :3, :3], 1, 2) + boards[:, np.newaxis, :3, 3]
-    late = 0.0
-    for _ in range(12):
-        normal, right, squares = _late_normals(lens, pose, world, corners, velocity, good, late)
-        change = np.linalg.solve(normal.sum(axis=0), right.sum(axis=0))
-        pose, late = _moved(pose, change[:6]), change[6]
-        if np.abs(change[:3]).max() < 1e-7:
-            break
-    normal, right, squares = _late_normals(lens, pose, world, corners, velocity, good, late)
-    one, error_one, left_one = _sides(normal, right, squares, None)
-    cuts = [
-        (_sides(normal, right, squares, k), k)
-        for k in range(_MIN_SIDE, len(moments) - _MIN_SIDE + 1)
-    ]
-    # the corners of one view err together: views count, not corners
-    views = len(moments)
-    (two, _, left_two), k = min(cuts, key=lambda each: each[0][2])
-    variance = left_two / (2 * views)
-    if left_one - left_two > MIN_SIGNIFICANCE**2 * variance and abs(two[1] - two[0]) > 0.5:
-        last, frame = frames[moments[k - 1]], frames[moments[k]]
-        return offsets_as_faults(name, _whole(two[0]), _whole(two[1]), int(last), int(frame))
-    error = error_one * np.sqrt(left_one / (2 * views))
-    if abs(one[0]) > max(MIN_LATE, MIN_SIGNIFICANCE * error):
-        return offsets_as_faults(name, one[0], one[0], None, None)
-    return ()
-
-
-def _late_normals(lens, pose, world, corners, velocity, good, late):
-    """Return each moment's normal equations in place (6) and lateness, and its squares.
-
-    A corner far off for the lateness found so far counts less (Huber).
-    """
-    camera = Camera("camera", lens, rotation_vectors(pose[:3, :3]), pose[:3, 3])
-    turned = world @ pose[:3, :3].T
-    by_point = projection_jacobian(camera, world) @ pose[:3, :3].T
-    slopes = np.empty((*good.shape, 2, 7))
-    slopes[..., :3] = -by_point @ cross_matrix(turned)
-    slopes[..., 3:6] = by_point
-    slopes[..., 6] = -velocity
-    residual = corners - camera.project(world)
-    off = np.linalg.norm(residual + late * velocity, axis=-1)
-    good = good & np.isfinite(residual).all(axis=-1) & np.isfinite(slopes).all(axis=(-1, -2))
-    limit = 3 * np.median(off[good])
-    weight = np.where(good, np.minimum(1.0, limit / np.maximum(off, limit * 1e-3)), 0.0)
-    slopes, residual = (
-        np.where(good.reshape(*good.shape, *[1] * (a.ndim - 2)), a, 0.0) for a in (slopes, residual)
-    )
-    normal = np.einsum("fk,fkxi,fkxj->fij", weight, slopes, slopes)
-    right = np.einsum("fk,fkxi,fkx->fi", weight, slopes, residual)
-    # an average view's worth of corners counts as one
-    per_view = weight.sum() / len(weight)
-    squares = np.einsum("fk,fkx->f", weight, residual**2)
-    return normal / per_view, right / per_view, squares / per_view
-
-
-def _sides(normal, right, squares, k):
-    """Fit place and lateness, one before moment k and another after: both, error, squares left."""
-    n = 7 if k is None else 8
-    total, sums = np.zeros((n, n)), np.zeros(n)
-    for part, column in ((slice(0, k), 6), (slice(k, None), 7)) if k else ((slice(None), 6),):
-        rows = [*range(6), column]
-        total[np.ix_(rows, rows)] += normal[part].sum(axis=0)
-        sums[rows] += right[part].sum(axis=0)
-    total[np.diag_indices(n)] *= 1 + 1e-12
-    found = np.linalg.solve(total, sums)
-    left = float(squares.sum() - sums @ found)
-    return found[6:], float(np.sqrt(np.linalg.inv(total)[6, 6])), max(left, 1e-12)
-
-
-def _moved(pose, change):
-    """Turn and shift a camera's place by increments."""
-    out = pose.copy()
-    out[:3, :3] = rotation_matrices(change[:3]) @ pose[:3, :3]
-    out[:3, 3] += change[3:]
-    return out
-
-
-def offsets_as_faults(
-    camera: str, before: float, after: float, last: int | None, frame: int | None
-) -> tuple[TimeFault, ...]:
-    """Say as faults by how many frames a camera is late before and after a moment."""
-    faults = []
-    if abs(before) > 1e-9:
-        faults.append(TimeFault(camera, "late", frames=float(before)))
-    if abs(after - before) > 1e-9:
-        faults.append(
-            TimeFault(camera, "lost", last=last, frame=frame, frames=float(before - after))
-        )
-    return tuple(faults)
-
-
-def merged(faults: Iterable[TimeFault], more: Iterable[TimeFault]) -> tuple[TimeFault, ...]:
-    """Add faults found after some were mended to those; both of one camera become one."""
-    out = [fault for fault in faults if fault.kind == "moved"]
-    out += [fault for fault in more if fault.kind == "moved"]
-    late: dict[str, list] = {}
-    for fault in (*faults, *more):
-        if fault.kind == "moved":
-            continue
-        entry = late.setdefault(fault.camera, [0.0, 0.0, None, None])
-        if fault.kind == "late":
-            entry[0] += fault.frames
-            entry[1] += fault.frames
-        else:
-            entry[1] -= fault.frames
-            entry[2:] = fault.last, fault.frame
-    for camera, (before, after, last, frame) in late.items():
-        # frames are lost whole
-        jump = round(after - before)
-        before = _whole(before if jump == 0 else before + (after - before - jump) / 2)
-        out += offsets_as_faults(camera, before, before + jump, last, frame)
-    return tuple(out)
-
-
-def _whole(frames):
-    """Take for whole what is so but for its error."""
-    return float(round(frames)) if abs(frames - round(frames)) < MIN_LATE / 2 else float(frames)
-
-
-def mend(detections: BoardDetections, faults: Iterable[TimeFault]) -> BoardDetections:
-    """Return detections as if cameras had been in time and stood still.
-
-    A late camera's corners are shifted, between two frames interpolated where the board is
-    seen in both and moved little; so are those after a lost frame. Of a camera that moved, the
-    shorter part of its moments is left out.
-
-    Parameters
-    ----------
-    detections : BoardDetections
-        Corners as filmed.
-    faults : iterable of TimeFault
-        What to mend.
-
-    Returns
-    -------
-    BoardDetections
-        At the same frame numbers; NaN where the camera has no frame for the moment.
-    """
-    corners, frames = np.array(detections.corners), detections.frames
-    for fault in faults:
-        i = detections.cameras.index(fault.camera)
-        first = frames.min() if fault.frame is None else fault.frame
-        after, before = frames >= first, frames <= (first if fault.last is None else fault.last)
-        if fault.kind == "moved":
-            seen = np.isfinite(corners[i, ..., 0]).any(axis=-1)
-            kept = after if (seen & after).sum() > (seen & before).sum() else before
-            corners[i, ~kept] = np.nan
-        else:
-            late = fault.frames if fault.kind == "late" else np.where(after, -fault.frames, 0.0)
-            corners[i] = _shifted(corners[i], frames, late)
-            if fault.kind == "lost":
-                corners[i, ~after & ~before] = np.nan
-    return replace(detections, corners=corners)
-
-
-def _shifted(corners, frames, late):
-    """Return one camera's corners (n_frames, n_corners, 2) as of its frames somewhat later."""
-    order = np.argsort(frames, kind="stable")
-    rank, at = frames[order], frames + late
-    above = np.searchsorted(rank, at - 1e-9).clip(0, len(rank) - 1)
-    exact = np.abs(rank[above] - at) < 1e-6
-    below = np.where(exact, above, np.maximum(above - 1, 0))
-    gap = rank[above] - rank[below]
-    inside = (rank[below] <= at + 1e-6) & (at <= rank[above] + 1e-6) & (gap <= _MAX_GAP)
-    weight = np.where(gap > 0, (at - rank[below]) / np.maximum(gap, 1), 0.0)[:, None, None]
-    first, second = (corners[order[k]] for k in (below, above))
-    return np.where(inside[:, None, None], first + weight * (second - first), np.nan)

@@ -14,6 +14,15 @@ held out, to fitted    1.5 times, 0.1 px more    3 times, 0.5 px more      a sou
 one camera's residual  3 times the middle one's                            it moved, is late, blurs
 residual together, to  2 times, 0.2 px more      4 times, 0.7 px more      cameras that moved or are
 that of cameras alone                                                      late agree only alone
+repeated on half the   4 standard errors         10                        more than chance: the
+moments                                                                    model or the board is off
+lengths measured       2 standard errors and     5 %                       corners of boards kept
+                       0.5 % off                                           out, each on its own
+times                                            a camera late by 0.15     what moves is then seen
+                                                 frames, a frame lost, a   in two places
+                                                 camera moved
+distances told         3 standard errors and     5 %                       the only check of the
+                       1 % off                                             square's size
 corners judged wrong   10 % of a camera's        40 %                      a fit that drops so many
                                                                            explains something else
 views judged wrong     2 % of a camera's         30 %                      late or moved: all of the
@@ -31,6 +40,9 @@ lens                   principal point a fifth   focal length under 0.15   no le
                        fy 3 % apart, under 0.3
                        or over 20 image sides,
                        turns back in the image
+image sizes            the lens' middle is                                 sizes exchanged or halved
+                       8 % off, and within 4 %                             hardly show in residuals
+                       of another size's
 places                 nearer than 0.5 % of the  copies of one another;    no two devices stand
                        distance to the board;    board seen from behind    there; a mirrored world
                        board seen from behind    by all                    shows in no residual
@@ -40,7 +52,7 @@ The figures are the constants below. Errors of one standard deviation come from 
 hold where the board is flat and the cameras are simultaneous.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -56,6 +68,8 @@ HELD_OUT_MORE_PX = (0.1, 0.5)
 CAMERA_RATIO = 3.0
 ALONE_RATIO = (2.0, 4.0)
 ALONE_MORE_PX = (0.2, 0.7)
+REPEATED = (4.0, 10.0)
+LENGTH_BIAS = (0.005, 0.05)
 WRONG_SHARE = (0.10, 0.40)
 WRONG_VIEWS = (0.02, 0.30)
 #: A view is wrong where this share of its corners is.
@@ -65,7 +79,12 @@ MIN_COVERED = 0.2
 CELLS = (8, 6)
 
 
-def judge(calibration: RigCalibration, *, alone_px: Mapping[str, float] | None = None) -> Verdict:
+def judge(
+    calibration: RigCalibration,
+    *,
+    alone_px: Mapping[str, float] | None = None,
+    distances: Iterable[tuple[str, str, float]] = (),
+) -> Verdict:
     """Look for what is wrong with a calibration.
 
     Parameters
@@ -74,6 +93,8 @@ def judge(calibration: RigCalibration, *, alone_px: Mapping[str, float] | None =
         Its own verdict is not looked at.
     alone_px : mapping of str to float, optional
         Root mean square residual of each camera that was first fitted alone.
+    distances : iterable of (str, str, float)
+        Measured distances between two cameras, in the rig's unit.
 
     Returns
     -------
@@ -86,15 +107,21 @@ def judge(calibration: RigCalibration, *, alone_px: Mapping[str, float] | None =
         _links,
         _residuals,
         lambda evidence: _together(evidence, alone_px or {}),
+        _times,
         _held_out,
+        _repeated,
+        _lengths,
         _wrong_corners,
         _coverage,
         plausibility.motion,
         plausibility.focal_errors,
         plausibility.position_errors,
         plausibility.lenses,
+        plausibility.sizes,
         plausibility.places,
         plausibility.scale,
+        lambda evidence: plausibility.distances(evidence, distances),
+        _lens_models,
     )
     evidence = Evidence(calibration)
     return Verdict(tuple(each for check in checks for each in check(evidence)))
@@ -195,6 +222,89 @@ def _held_out(evidence):
         "The fit follows its own moments: record more, with the board tilted and in all of the "
         "space the cameras see, or choose a simpler lens model.",
     )
+
+
+def _times(evidence):
+    """Name cameras that are late, lost frames or moved; say what was mended."""
+    calibration, units = evidence.calibration, evidence.rig.units
+    found = []
+    for level, faults, remedy in (
+        (
+            "FAIL",
+            calibration.time_faults,
+            "Mend that (--fix-sync), or record again with the cameras started together and fixed.",
+        ),
+        (
+            "WARN",
+            calibration.fixed_faults,
+            "This was mended before the fit. Recordings made with these cameras need the same.",
+        ),
+    ):
+        if faults:
+            text = f"{listed(fault.told(units) for fault in faults)}."
+            found += finding(level, "times", text, remedy)
+    return found or finding("PASS", "times", "Cameras agree on when and where the board was.", "")
+
+
+def _repeated(evidence):
+    """Compare the fit of half of the moments with that of all."""
+    held = evidence.calibration.held_out
+    if held is None:
+        return []
+    errors = evidence.calibration.standard_errors
+    # half of the data doubles the variance, and shares itself with the whole
+    position = held.position_change / np.linalg.norm(errors["position"], axis=1).clip(1e-12)
+    focal = held.focal_change / errors["focal"].max(axis=1).clip(1e-12)
+    held_fixed = errors["focal"].max(axis=1) == 0
+    position[0] = 0.0  # the first camera is the world
+    focal[held_fixed] = 0.0
+    worst = np.maximum(position, focal)
+    places = [
+        f"{name!r} {change:.2g} {evidence.rig.units} and {px:.2g} px"
+        for name, change, px in zip(
+            evidence.names, held.position_change, held.focal_change, strict=True
+        )
+    ]
+    level = graded(float(worst.max()), REPEATED)
+    if level == "FAIL" and evidence.n_moments < 2 * MIN_MOMENTS:
+        level = "WARN"  # few moments: their half may hardly determine anything
+    return finding(
+        level,
+        "repeated on half the moments",
+        f"Positions and focal lengths change by {listed(places)}: at most {worst.max():.1f} "
+        "standard errors.",
+        "More than chance explains: the stated errors are too small. The board may be bent, "
+        "soft or not as described, or the lens model too simple.",
+    )
+
+
+def _lengths(evidence):
+    """Tell how right the rig measures the board, its corners triangulated one by one."""
+    held = evidence.calibration.held_out
+    if held is None or not held.n_lengths:
+        return []
+    board = evidence.calibration.detections.board
+    # neighbours share corners: count a third of them
+    error = held.length_rms / board.square_length / np.sqrt(max(held.n_lengths / 3, 1))
+    off = abs(held.length_bias)
+    level = "PASS"
+    if off > max(LENGTH_BIAS[0], 2 * error):
+        level = "WARN" if off < LENGTH_BIAS[1] else "FAIL"
+    return finding(
+        level,
+        "lengths measured",
+        f"Squares of boards kept out measure {(1 + held.length_bias) * board.square_length:.4g} "
+        f"{board.units} (true {board.square_length:g}), each to {held.length_rms:.2g}; corners lie "
+        f"in a plane to {held.flatness_rms:.2g} {board.units} (root mean square).",
+        "Distances come out wrong: the board may be bent, or the cameras few or on one side. "
+        "Glue the board on something flat and record it from more sides.",
+    )
+
+
+def _lens_models(evidence):
+    notes = evidence.calibration.lens_notes
+    told = listed(f"{name!r} {note.rstrip('.')}" for name, note in notes.items())
+    return finding("PASS", "lens models", f"{told}.", "") if notes else []
 
 
 def _wrong_corners(evidence):

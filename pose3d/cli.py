@@ -70,9 +70,8 @@ def command_from_step(step: Callable[..., Outcome]) -> Callable[..., None]:
         option = parameter.kind is parameter.KEYWORD_ONLY
         read = typer.Option(**info) if option else typer.Argument(**info)
         plain = _plain_type(hints[name])
-        if option and list in (
-            typing.get_origin(part) for part in (plain, *typing.get_args(plain))
-        ):
+        parts = (plain, *typing.get_args(plain))
+        if option and any(part == list[str] for part in parts):
             listed.append(name)
             read.help = f"{read.help} Separated by commas."
         annotation = typing.Annotated[plain, read]

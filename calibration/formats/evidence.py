@@ -1,5 +1,7 @@
 """What a calibration rests on, in HDF5 beside ``calibration.toml``: corners, poses, covariance."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -9,7 +11,7 @@ from calibration.boards import Board, BoardDetections
 from calibration.cameras import CameraRig
 from calibration.errors import DataError
 from calibration.files import atomic_path
-from calibration.results import RigCalibration, Verdict
+from calibration.results import HeldOut, RigCalibration, TimeFault, Verdict
 
 _ARRAYS = ("board_poses", "residuals", "shared_views")
 
@@ -38,7 +40,13 @@ def save(path: Path, checksum: str, rig: CameraRig, calibration: RigCalibration 
             file["covariance"] = rig.covariance
         if calibration is None:
             return
-        file.attrs["held_out_rms_px"] = calibration.held_out_rms_px
+        if calibration.held_out is not None:
+            tested = file.create_group("held_out")
+            for name, value in asdict(calibration.held_out).items():
+                tested[name] = value
+        for name in ("time_faults", "fixed_faults"):
+            file.attrs[name] = json.dumps([asdict(each) for each in getattr(calibration, name)])
+        file.attrs["lens_notes"] = json.dumps(dict(calibration.lens_notes))
         for name in _ARRAYS:
             file.create_dataset(name, data=getattr(calibration, name), compression="gzip")
         seen = calibration.detections
@@ -102,7 +110,19 @@ def load_calibration(
             rig,
             detections,
             **{name: file[name][:] for name in _ARRAYS},
-            held_out_rms_px=float(file.attrs["held_out_rms_px"]),
+            held_out=_held_out(file),
             standard_errors={name: each[:] for name, each in file["standard_errors"].items()},
             verdict=verdict,
+            **{
+                name: tuple(TimeFault(**each) for each in json.loads(file.attrs.get(name, "[]")))
+                for name in ("time_faults", "fixed_faults")
+            },
+            lens_notes=json.loads(file.attrs.get("lens_notes", "{}")),
         )
+
+
+def _held_out(file):
+    """Read the test on moments kept out, where there was one."""
+    if "held_out" not in file:
+        return None
+    return HeldOut(**{name: value[()] for name, value in file["held_out"].items()})

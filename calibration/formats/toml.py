@@ -197,11 +197,15 @@ def _about(calibration):
         "error": float(np.nanmedian(np.linalg.norm(calibration.residuals, axis=-1))),
         "rms_px": calibration.rms_px,
         "held_out_rms_px": calibration.held_out_rms_px,
+        "frames_late": {
+            fault.camera: fault.frames for fault in calibration.fixed_faults if fault.kind == "late"
+        },
+        "mended": [fault.told(calibration.rig.units) for fault in calibration.fixed_faults],
         "camera_errors_px": calibration.camera_errors.tolist(),
         "board": {"kind": kind} | asdict(board),
         "findings": [asdict(finding) for finding in calibration.verdict.findings],
     }
-    return {key: value for key, value in about.items() if value == value}
+    return {key: value for key, value in about.items() if value == value and value not in ({}, [])}
 
 
 def _checksum(rig):

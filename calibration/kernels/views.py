@@ -372,9 +372,20 @@ def _value(lens, row):
     return lens[row - 6] if row < 10 else lens[row - 5]
 
 
+@njit(**SETTINGS)
+def _disbelief(lens, rows, mean, precision):
+    """Return how far a lens is from what is believed of it, squared and weighed."""
+    total = 0.0
+    for a in rows:
+        for b in rows:
+            off = (mean[a] - _value(lens, a)) * (mean[b] - _value(lens, b))
+            total += precision[a, b] * off
+    return total
+
+
 @njit(
     int64(
-        int64, OUT1, int64, OUT3, OUT2, IN2, IN3, FLAGS2, *_LOSS, INDICES, IN1, IN1,
+        int64, OUT1, int64, OUT3, OUT2, IN2, IN3, FLAGS2, *_LOSS, INDICES, IN1, IN2,
         IN1, IN1, float64, int64,
     ),
     **SETTINGS,
@@ -393,7 +404,7 @@ def fit_alone(
         Camera from board of every view.
     rows : ndarray of int
         Which of the parameters 6 ... n - 1 are free.
-    mean, precision : ndarray of shape (n,)
+    mean, precision : ndarray of shape (n,) and (n, n)
         What is believed beforehand.
     low, high : ndarray of shape (2,)
         Between which the focal lengths stay.
@@ -418,8 +429,7 @@ def fit_alone(
     cost = view_products(
         model, lens, n, rotations, translations, points, corners, used, kind, limit, products
     )
-    for i in range(n_free):
-        cost += precision[rows[i]] * (mean[rows[i]] - _value(lens, rows[i])) ** 2
+    cost += _disbelief(lens, rows, mean, precision)
     if not cost < np.inf:
         return -1
     damping = 1e-4
@@ -463,11 +473,15 @@ def fit_alone(
         if good:
             for a in range(n_free):
                 row = rows[a]
-                full = precision[row]
+                full = precision[row, row]
                 for view in range(n_views):
                     full += products[view, row, row]
-                reduced[a, a] += precision[row] + damping * full
-                change[a] += precision[row] * (mean[row] - _value(lens, row))
+                reduced[a, a] += damping * full
+                for b in range(n_free):
+                    other = rows[b]
+                    if b <= a:
+                        reduced[a, b] += precision[row, other]
+                    change[a] += precision[row, other] * (mean[other] - _value(lens, other))
             scale = np.empty(n_free)
             for a in range(n_free):
                 scale[a] = np.sqrt(max(reduced[a, a], 1e-300))
@@ -517,8 +531,7 @@ def fit_alone(
                 model, trial_lens, n, trial_rotations, trial_translations, points, corners, used,
                 kind, limit, trial_products,
             )  # fmt: skip
-            for a in range(n_free):
-                new += precision[rows[a]] * (mean[rows[a]] - _value(trial_lens, rows[a])) ** 2
+            new += _disbelief(trial_lens, rows, mean, precision)
         if new <= cost:
             fall = (cost - new) / max(cost, 1e-30)
             cost = new

@@ -14,6 +14,8 @@ def calibrate_rig(
     report: str | os.PathLike | None = None,
     cameras: list[str] | None = None,
     model: str = "auto",
+    fix_sync: bool = False,
+    check_distance: tuple[str, str, float] | None = None,
 ) -> Outcome:
     """Calibrate a rig from videos or pictures of a board, and say whether to believe it.
 
@@ -35,6 +37,10 @@ def calibrate_rig(
         Names of the cameras; found in the names of files and folders unless told.
     model : str
         Lens model: auto, pinhole, k1, k1k2, k1k2p1p2, brown, rational or fisheye.
+    fix_sync : bool
+        Mend cameras that are found late, short of a frame or moved half-way.
+    check_distance : (camera, camera, distance)
+        A measured distance between two cameras, in the board's unit: cam1 cam2 820.
     """
     from tqdm import tqdm
 
@@ -79,14 +85,21 @@ def calibrate_rig(
             "Lay the videos of all cameras, with their names, into one folder."
         )
     with tqdm(total=None, desc="calibrate", bar_format="{desc}: {postfix}", disable=None) as bar:
-        calibration = calibrate(detections, model=model, progress=bar.set_postfix_str)
+        calibration = calibrate(
+            detections,
+            model=model,
+            fix_sync=fix_sync,
+            distances=[check_distance] if check_distance else (),
+            progress=bar.set_postfix_str,
+        )
     verdict = calibration.verdict
     failed = verdict.level == "FAIL"
     rejected = out.with_suffix(".rejected.toml")
     target = rejected if failed else out
     if failed:
         report = report.with_suffix(".rejected.html")
-    origin = provenance("calibrate_rig", {"model": model}, {"boards": found, "board": Path(board)})
+    arguments = {"model": model, "fix_sync": fix_sync, "check_distance": check_distance}
+    origin = provenance("calibrate_rig", arguments, {"boards": found, "board": Path(board)})
     save_rig(calibration, target, origin)
     save_report(report, calibration, title=f"Calibration of {', '.join(calibration.rig.names)}")
     if not failed:
@@ -118,6 +131,8 @@ def calibrate_rig(
             "verdict": verdict.level,
             "held_out_rms_px": calibration.held_out_rms_px,
             "rms_px": calibration.rms_px,
+            "time_faults": [f.told(calibration.rig.units) for f in calibration.time_faults],
+            "fixed_faults": [f.told(calibration.rig.units) for f in calibration.fixed_faults],
             "n_boards": int((calibration.detections.n_seen > 0).any(axis=0).sum()),
         },
         f"The calibration cannot be believed. {said}" if failed else "",

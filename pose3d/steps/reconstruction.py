@@ -27,6 +27,8 @@ def calibrate_rig(
     report: str | os.PathLike | None = None,
     cameras: list[str] | None = None,
     model: str = "auto",
+    fix_sync: bool = False,
+    check_distance: tuple[str, str, float] | None = None,
     board_videos: str | os.PathLike | None = None,
     recording: str | None = None,
 ) -> Outcome:
@@ -53,6 +55,10 @@ def calibrate_rig(
         unless told.
     model : str
         Lens model: auto, pinhole, k1, k1k2, k1k2p1p2, brown, rational or fisheye.
+    fix_sync : bool
+        Mend cameras that are found late, short of a frame or moved half-way.
+    check_distance : (camera, camera, distance)
+        A measured distance between two cameras, in the board's unit: cam1 cam2 820.
     board_videos : path
         In a project, the folder with the videos of the board; calibration_videos of config.yaml
         unless told.
@@ -81,6 +87,8 @@ def calibrate_rig(
             report=report,
             cameras=cameras,
             model=model,
+            fix_sync=fix_sync,
+            check_distance=check_distance,
         )
     project = Project.load(folder)
     seen = board_videos or project.calibration_videos
@@ -103,6 +111,8 @@ def calibrate_rig(
         report=report or project.path / "reports" / f"_{name}.html",
         cameras=cameras or list(project.cameras),
         model=model,
+        fix_sync=fix_sync,
+        check_distance=check_distance,
     )
 
 

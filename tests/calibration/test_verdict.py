@@ -5,7 +5,7 @@ import pytest
 
 from calibration.boards import CharucoBoard
 from calibration.cameras import Camera, CameraRig
-from calibration.results import RigCalibration, Verdict
+from calibration.results import HeldOut, RigCalibration, TimeFault, Verdict
 from calibration.solve import board_residuals, standard_errors
 from calibration.synthetic import moving_board, ring_rig, simulate_detections
 from calibration.verdict import judge
@@ -26,7 +26,7 @@ def calibration(rng, rig=None, *, n_frames=40, noise_px=0.2, error=1e-6):
         seen,
         poses,
         board_residuals(rig, seen, poses),
-        noise_px,
+        HeldOut(noise_px, 1000, 0.0, 0.1, 0.05, np.zeros(len(rig)), np.zeros(len(rig))),
         there @ there.T,
         standard_errors(rig),
         Verdict(()),
@@ -39,6 +39,10 @@ def with_lens(rig, name, **changes):
         for c in rig
     ]
     return CameraRig(tuple(cameras), rig.units)
+
+
+def with_held_out(calibration, **changes):
+    return replace(calibration, held_out=replace(calibration.held_out, **changes))
 
 
 def told(calibration, name, **settings):
@@ -130,9 +134,9 @@ def test_cameras_that_agree_with_themselves_alone_fail(rng):
 
 def test_a_fit_that_does_not_foretell_fails(rng):
     good = calibration(rng)
-    assert told(replace(good, held_out_rms_px=0.4), "held out")[0] == "WARN"
-    assert told(replace(good, held_out_rms_px=0.9), "held out")[0] == "FAIL"
-    assert told(replace(good, held_out_rms_px=np.nan), "held out")[0] == "WARN"
+    assert told(with_held_out(good, rms_px=0.4), "held out")[0] == "WARN"
+    assert told(with_held_out(good, rms_px=0.9), "held out")[0] == "FAIL"
+    assert told(replace(good, held_out=None), "held out")[0] == "WARN"
 
 
 def test_corners_and_views_left_out_are_counted(rng):
@@ -160,3 +164,41 @@ def test_few_moments_weak_links_and_bare_images_are_warned_of(rng):
     level, text = told(replace(few, shared_views=shared), "links between cameras")
     assert level == "FAIL"
     assert "'cam_2'" in text
+
+
+def test_time_faults_fail_by_name_and_mended_ones_are_said(rng):
+    good = calibration(rng)
+    late = TimeFault("cam_1", "late", frames=2.0)
+    level, text = told(replace(good, time_faults=(late,)), "times")
+    assert level == "FAIL"
+    assert "'cam_1' is 2 frames late" in text
+    lost = TimeFault("cam_2", "lost", last=16, frame=18, frames=1.0)
+    level, text = told(replace(good, fixed_faults=(lost,)), "times")
+    assert level == "WARN"
+    assert "'cam_2' lost 1 frame between frames 16 and 18" in text
+
+
+def test_lengths_of_boards_kept_out_are_graded(rng):
+    good = calibration(rng)
+    assert told(good, "lengths measured")[0] == "PASS"
+    for bias, level in ((0.004, "PASS"), (0.02, "WARN"), (0.2, "FAIL")):
+        assert told(with_held_out(good, length_bias=bias), "lengths measured")[0] == level
+
+
+def test_answers_that_change_with_half_of_the_moments_are_told(rng):
+    good = calibration(rng, error=1e-3)
+    change = np.array([0.0, 50.0, 0.0])
+    level, text = told(with_held_out(good, position_change=change), "repeated on half the moments")
+    assert level == "FAIL"
+    assert "'cam_1' 50 mm" in text
+
+
+def test_a_measured_distance_shows_a_wrong_scale(rng):
+    good = calibration(rng)
+    first, second = good.rig.cameras[:2]
+    true = float(np.linalg.norm(first.position - second.position))
+    for factor, level in ((1.0, "PASS"), (1.03, "WARN"), (10.0, "FAIL")):
+        pair = ("cam_0", "cam_1", true * factor)
+        assert told(good, "distances told", distances=[pair])[0] == level
+    with pytest.raises(ValueError, match="no camera 'cam_9'"):
+        judge(good, distances=[("cam_0", "cam_9", 1.0)])
