@@ -12,7 +12,9 @@ The map, floor by floor; a module imports from its own floor or below.
 
 1. nouns: `arrays`, `errors`, `lenses`, `cameras`, `boards`, `recordings`, `results`
 2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`,
-   `verdict`, `solve`, `synthetic`; `compiling` and `kernels` are their inner loops
+   `verdict`, `solve`, `synthetic`; `compiling` and `kernels` are their inner loops; without a
+   board `scene` and `selfcalibration` place cameras, by `resection`, `keypointviews`,
+   `pointbundle` and `losses`
 3. edges: `files`, `video`, `searching`, `formats`, `anipose`, `figures`, `report`
 4. doors: `steps`
 """
