@@ -14,7 +14,7 @@ The map, floor by floor; a module imports from its own floor or below.
 2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`,
    `verdict`, `solve`, `synthetic`; `compiling` and `kernels` are their inner loops; without a
    board `scene` and `selfcalibration` place cameras, by `resection`, `keypointviews`,
-   `pointbundle` and `losses`
+   `pointbundle` and `losses`; `world` and `floors` choose origin, axes and scale
 3. edges: `files`, `video`, `searching`, `formats`, `anipose`, `figures`, `report`
 4. doors: `steps`
 """
@@ -38,6 +38,10 @@ HOMES = {
     "DataError": "calibration.errors",
     "DataWarning": "calibration.errors",
     "calibrate": "calibration.solve",
+    "calibrate_from_keypoints": "calibration.selfcalibration",
+    "place_cameras_by_points": "calibration.scene",
+    "resolve_camera": "calibration.selfcalibration",
+    "in_world": "calibration.world",
     "detect_boards": "calibration.searching",
     "find_camera_videos": "calibration.searching",
     "load_board": "calibration.formats.boards",

@@ -194,11 +194,15 @@ class CameraRig:
         (3, radians, applied on the left: exp(w) R), tvec (3), fx, fy, cx, cy (px), and the
         lens model's distortion coefficients; zero for what was held fixed, None where it is
         not known.
+    world : str
+        Which world positions are in, such as "board:12" (see `calibration.world`); empty where
+        nobody chose one, and it is the first camera's.
     """
 
     cameras: tuple[Camera, ...]
     units: str = "mm"
     covariance: np.ndarray | None = None
+    world: str = ""
 
     def __post_init__(self):
         cameras = tuple(self.cameras)
@@ -246,7 +250,7 @@ class CameraRig:
         if covariance is not None:
             rows = np.concatenate([np.arange(*self.parameter_range(name)) for name in names])
             covariance = covariance[np.ix_(rows, rows)]
-        return CameraRig(cameras, self.units, covariance)
+        return CameraRig(cameras, self.units, covariance, self.world)
 
     def project(self, points_3d: np.ndarray) -> np.ndarray:
         """Project world points into every camera.

@@ -276,7 +276,7 @@ def fit_gated(
     points, right = _agreeing(rig, seen, 6 * noise_px)
     fit = adjust_points(rig, seen, points, weights=weights * right, **holds)
     points, right = _agreeing(fit.rig, seen, max(6 * fit.sigma_px, 1e-6))
-    rig = CameraRig(fit.rig.cameras, rig.units)
+    rig = CameraRig(fit.rig.cameras, rig.units, world=rig.world)
     return adjust_points(rig, seen, points, weights=weights * right, **holds)
 
 

@@ -377,7 +377,7 @@ class _Problem:
                 ]
             )
             covariance[np.ix_(rows, rows)] = variance * inverse / (size[:, np.newaxis] * size)
-        rig = CameraRig(state[0], self.rig.units, covariance)
+        rig = CameraRig(state[0], self.rig.units, covariance, self.rig.world)
         points = np.where((free | self.fixed)[:, np.newaxis], state[1], np.nan)
         residuals = self.residuals(state)
         return PointBundle(rig, points, residuals, used, float(np.sqrt(variance)), spare, count)

@@ -11,7 +11,7 @@ every frame alike, no residual tells.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -216,7 +216,8 @@ def resolve_camera(
     first = robust_points(rig.subset(others), seen[rows])
     i = rig.names.index(name)
     camera = placed_by_points(name, rig[name].intrinsics, first, seen[i], noise_px)
-    start = CameraRig(tuple(camera if c.name == name else c for c in rig), rig.units)
+    cameras = tuple(camera if c.name == name else c for c in rig)
+    start = CameraRig(cameras, rig.units, world=rig.world)
     fit = fit_gated(start, seen, weights[:, chosen], noise_px, held_cameras=others)
     points = np.full((flat.shape[1], 3), np.nan)
     points[chosen] = fit.points
@@ -250,7 +251,7 @@ def scale_rig(rig: CameraRig, factor: float, relative_sd: float = 0.0) -> Camera
             along[start + 3 : start + 6] = camera.tvec
         covariance = covariance * size * size[:, np.newaxis]
         covariance = covariance + relative_sd**2 * along[:, np.newaxis] * along
-    return CameraRig(cameras, rig.units, covariance)
+    return CameraRig(cameras, rig.units, covariance, rig.world)
 
 
 def _flattened(cameras, xy, weights):
@@ -285,7 +286,7 @@ def _result(fit: PointBundle, factor, points, chosen, shape, scale_error):
     used = used.reshape(n_cameras, *shape)
     fitted = np.where(used[..., np.newaxis], residuals, np.nan)
     more = _inflation(np.moveaxis(fitted, 1, 0).reshape(shape[0], -1))
-    rig = CameraRig(fit.rig.cameras, fit.rig.units, more * fit.rig.covariance)
+    rig = replace(fit.rig, covariance=more * fit.rig.covariance)
     return SelfCalibration(
         scale_rig(rig, factor, scale_error),
         factor * points.reshape(*shape, 3),

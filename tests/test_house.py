@@ -55,6 +55,8 @@ FLOORS = {
     "calibration.keypointviews": 2,
     "calibration.scene": 2,
     "calibration.selfcalibration": 2,
+    "calibration.world": 2,
+    "calibration.floors": 2,
     "calibration.synthetic": 2,
     "calibration.files": 3,
     "calibration.containers": 3,

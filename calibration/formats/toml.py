@@ -13,7 +13,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ def save_rig(
     rig: CameraRig | RigCalibration,
     path: str | os.PathLike,
     origin: Mapping[str, Any] | None = None,
+    *,
+    verdict: Verdict | None = None,
 ) -> None:
     """Save a rig, or a calibration with its evidence, whole or not at all.
 
@@ -46,6 +48,8 @@ def save_rig(
         The .toml file; the covariance goes to ``<name>.covariance.h5`` beside it.
     origin : mapping, optional
         Which step made it from what, see `calibration.files.provenance`.
+    verdict : Verdict, optional
+        Of a rig that was placed without a board; a calibration has its own.
     """
     path = Path(path)
     calibration = rig if isinstance(rig, RigCalibration) else None
@@ -57,21 +61,30 @@ def save_rig(
         "version": metadata.version("pose3d"),
         "adjusted": False,
     }
+    if rig.world:
+        about["world"] = rig.world
+    if rig.covariance is not None:
+        about["errors_relative_to"] = _held(rig)
     if calibration:
         about |= _about(calibration)
+    elif verdict is not None:
+        about["verdict"] = verdict.level
+        about["findings"] = [asdict(finding) for finding in verdict.findings]
     if origin:
         about["origin"] = json.dumps(origin)
+    said = calibration.standard_errors if calibration else {}
+    if calibration is None and rig.covariance is not None:
+        from calibration.solve import standard_errors
+
+        said = standard_errors(rig)
     # the number of cameras stands first: a file that was cut short is noticed
     lines = ["[metadata]"]
     lines += [f"{key} = {_spell(value)}" for key, value in about.items()]
     for i, camera in enumerate(rig):
         lines += ["", f"[cam_{i:02d}]"]
         lines += [f"{key} = {_spell(value)}" for key, value in _camera_fields(camera).items()]
-        if calibration:
-            errors = {
-                name: np.asarray(values)[i].tolist()
-                for name, values in calibration.standard_errors.items()
-            }
+        if said:
+            errors = {name: np.asarray(values)[i].tolist() for name, values in said.items()}
             errors = {name: each for name, each in errors.items() if np.isfinite(each).all()}
             lines.append(f"standard_errors = {_spell(errors)}")
     # the evidence first: a kill in between leaves it beside the old rig, whose checksum differs
@@ -121,7 +134,7 @@ def load_rig(path: str | os.PathLike, *, units: str | None = None) -> CameraRig:
         )
     elif checksum is not None:
         covariance = evidence.load_covariance(evidence_path(path), checksum)
-        rig = CameraRig(rig.cameras, rig.units, covariance)
+        rig = replace(rig, covariance=covariance)
     for first, second in rig.coincident():
         warnings.warn(
             f"{path}: cameras {first!r} and {second!r} stand at the same place and look the same "
@@ -147,12 +160,12 @@ def load_calibration(path: str | os.PathLike) -> RigCalibration:
     document = _read(path)
     rig = load_rig(path)
     about = document.get("metadata", {})
-    if "findings" not in about:
+    if "findings" not in about or "board" not in about:
         raise DataError(
-            f"{path} holds a rig without its calibration (no findings in [metadata]); load_rig "
-            "reads it, calibrate-rig makes one with its evidence."
+            f"{path} holds a rig without its boards (no findings and board in [metadata]); "
+            "load_rig reads it, calibrate-rig makes one with its evidence."
         )
-    findings = tuple(Finding(**finding) for finding in about["findings"])
+    findings = read_findings(path).findings
     board = dict(about["board"])
     kind = {"charuco": CharucoBoard, "checkerboard": Checkerboard}[board.pop("kind")]
     return evidence.load_calibration(
@@ -163,6 +176,18 @@ def load_calibration(path: str | os.PathLike) -> RigCalibration:
 def read_verdict(path: str | os.PathLike) -> str | None:
     """Return the verdict of a calibration file, PASS, WARN or FAIL; None if it has none."""
     return _read(Path(path)).get("metadata", {}).get("verdict")
+
+
+def read_findings(path: str | os.PathLike) -> Verdict | None:
+    """Return the findings of a calibration file; None if it has none."""
+    findings = _read(Path(path)).get("metadata", {}).get("findings")
+    return None if findings is None else Verdict(tuple(Finding(**each) for each in findings))
+
+
+def has_boards(path: str | os.PathLike) -> bool:
+    """Tell whether `load_calibration` can read a file: it has boards, and its evidence."""
+    about = _read(Path(path)).get("metadata", {})
+    return "board" in about and "findings" in about and evidence_path(path).exists()
 
 
 def evidence_path(path: str | os.PathLike) -> Path:
@@ -186,6 +211,13 @@ def _camera_fields(camera):
     if lens.model == "fisheye":
         fields["fisheye"] = True
     return fields
+
+
+def _held(rig):
+    """Name the cameras whose places count as exact: errors are relative to them."""
+    rows = np.diag(rig.covariance)
+    starts = [rig.parameter_range(name)[0] for name in rig.names]
+    return [name for name, k in zip(rig.names, starts, strict=True) if not rows[k : k + 6].any()]
 
 
 def _about(calibration):
@@ -276,7 +308,7 @@ def _rig(path, document, units):
     elif units is not None and units != said:
         raise DataError(f"{path} is in {said}, not in {units}.")
     try:
-        return CameraRig(cameras, said)
+        return CameraRig(cameras, said, world=str(about.get("world", "")))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
 

@@ -1,4 +1,7 @@
-"""The verbs of the rig: draw-board, detect-boards, calibrate-rig, show-rig."""
+"""The verbs of the rig.
+
+draw-board, detect-boards, calibrate-rig, orient-rig, place-cameras, show-rig.
+"""
 
 from calibration.lazy import handed_on
 
@@ -7,6 +10,8 @@ HOMES = {
     "draw_board": "calibration.steps.boards",
     "detect_boards": "calibration.steps.boards",
     "calibrate_rig": "calibration.steps.rigs",
+    "orient_rig": "calibration.steps.worlds",
+    "place_cameras": "calibration.steps.scenes",
     "show_rig": "calibration.steps.rigs",
 }
 

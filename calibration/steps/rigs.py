@@ -16,6 +16,7 @@ def calibrate_rig(
     model: str = "auto",
     fix_sync: bool = False,
     check_distance: tuple[str, str, float] | None = None,
+    world: str | None = None,
 ) -> Outcome:
     """Calibrate a rig from videos or pictures of a board, and say whether to believe it.
 
@@ -41,6 +42,9 @@ def calibrate_rig(
         Mend cameras that are found late, short of a frame or moved half-way.
     check_distance : (camera, camera, distance)
         A measured distance between two cameras, in the board's unit: cam1 cam2 820.
+    world : str
+        Where origin and axes come from: board:12, floor:12,40 or cameras, see orient-rig; the
+        first camera unless told.
     """
     from tqdm import tqdm
 
@@ -52,7 +56,11 @@ def calibrate_rig(
     from calibration.report import save_report
     from calibration.solve import calibrate
     from calibration.steps.boards import detect_boards
+    from calibration.steps.worlds import check_world, chosen_world
+    from calibration.world import in_world
 
+    if world is not None:
+        check_world(world)
     videos, inputs = Path(videos), (videos, board)
     out = checked_output(out, [".toml"], inputs)
     report = checked_output(report or out.with_name(f"_{out.stem}.html"), [".html"], inputs)
@@ -92,6 +100,10 @@ def calibrate_rig(
             distances=[check_distance] if check_distance else (),
             progress=bar.set_postfix_str,
         )
+    note = ""
+    if world is not None:
+        frame = chosen_world(calibration, world)
+        calibration, note = in_world(calibration, frame), f" {frame.note}"
     verdict = calibration.verdict
     failed = verdict.level == "FAIL"
     rejected = out.with_suffix(".rejected.toml")
@@ -99,6 +111,7 @@ def calibrate_rig(
     if failed:
         report = report.with_suffix(".rejected.html")
     arguments = {"model": model, "fix_sync": fix_sync, "check_distance": check_distance}
+    arguments |= {} if world is None else {"world": world}
     origin = provenance("calibrate_rig", arguments, {"boards": found, "board": Path(board)})
     save_rig(calibration, target, origin)
     save_report(report, calibration, title=f"Calibration of {', '.join(calibration.rig.names)}")
@@ -124,7 +137,7 @@ def calibrate_rig(
         report,
         f"{verdict.level}: corners of boards kept out of the fit lie "
         f"{calibration.held_out_rms_px:.3f} px from where they should (RMS per coordinate). "
-        f"Wrote {target}. {'' if failed else said}".strip(),
+        f"Wrote {target}.{note} {'' if failed else said}".strip(),
         table,
         {
             "calibration": str(target),
@@ -161,7 +174,7 @@ def show_rig(
     import numpy as np
 
     from calibration.files import checked_output
-    from calibration.formats.toml import evidence_path, load_calibration, load_rig, read_verdict
+    from calibration.formats.toml import has_boards, load_calibration, load_rig, read_verdict
     from calibration.report import save_report, save_rig_view
 
     path = Path(calibration)
@@ -171,7 +184,7 @@ def show_rig(
     out = checked_output(out or path.with_name(f"_{path.stem}.html"), [".html"], [path])
     title = f"Rig of {', '.join(rig.names)}"
     verdict = read_verdict(path)
-    if verdict is not None and evidence_path(path).exists():
+    if has_boards(path):
         save_report(out, load_calibration(path), title=title)
     else:
         save_rig_view(out, rig, title=title)

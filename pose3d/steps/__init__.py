@@ -7,7 +7,7 @@ evaluation, analysis      evaluate-network, analyze-recording
 reconstruction            calibrate-rig (in a project too), triangulate-recording
 showing, exchange         show-recording, create-labeled-video, export-keypoints
 demonstration, checkup    demo: a recording with a known answer; what is installed
-calibration.steps         draw-board, detect-boards, show-rig
+calibration.steps         draw-board, detect-boards, orient-rig, place-cameras, show-rig
 ========================  ==============================================================
 
 The command line is generated from these functions: signature and docstring are its options
@@ -22,6 +22,8 @@ HOMES = {
     "draw_board": "calibration.steps.boards",
     "detect_boards": "calibration.steps.boards",
     "calibrate_rig": "pose3d.steps.reconstruction",
+    "orient_rig": "calibration.steps.worlds",
+    "place_cameras": "calibration.steps.scenes",
     "show_rig": "calibration.steps.rigs",
     "create_project": "pose3d.steps.projects",
     "add_recording": "pose3d.steps.projects",

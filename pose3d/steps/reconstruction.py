@@ -29,6 +29,7 @@ def calibrate_rig(
     model: str = "auto",
     fix_sync: bool = False,
     check_distance: tuple[str, str, float] | None = None,
+    world: str | None = None,
     board_videos: str | os.PathLike | None = None,
     recording: str | None = None,
 ) -> Outcome:
@@ -59,6 +60,9 @@ def calibrate_rig(
         Mend cameras that are found late, short of a frame or moved half-way.
     check_distance : (camera, camera, distance)
         A measured distance between two cameras, in the board's unit: cam1 cam2 820.
+    world : str
+        Where origin and axes come from: board:12, floor:12,40 or cameras, see orient-rig; the
+        first camera unless told.
     board_videos : path
         In a project, the folder with the videos of the board; calibration_videos of config.yaml
         unless told.
@@ -89,6 +93,7 @@ def calibrate_rig(
             model=model,
             fix_sync=fix_sync,
             check_distance=check_distance,
+            world=world,
         )
     project = Project.load(folder)
     seen = board_videos or project.calibration_videos
@@ -113,6 +118,7 @@ def calibrate_rig(
         model=model,
         fix_sync=fix_sync,
         check_distance=check_distance,
+        world=world,
     )
 
 
