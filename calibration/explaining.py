@@ -20,6 +20,11 @@ _MAX_ROUNDS = 4
 _BETTER = 0.85
 #: Cameras that are each held against the others.
 _SUSPECTS = 4
+#: Those whose middle residual is so many times that of the camera alone, or whose misfit is so
+#: many times the usual one.
+_SUSPICIOUS = (1.2, 1.5)
+#: Median length of a residual whose two coordinates have standard deviation one.
+_MEDIAN_LENGTH = np.sqrt(2 * np.log(2))
 
 
 def explain_disagreement(
@@ -84,11 +89,16 @@ def _against_others(detections, lenses, fits, solution, alone) -> Iterator[tuple
     """Yield what each of the worst cameras' lateness against the others would explain."""
     if solution is None:
         return
-    result, placed = solution.result, solution.placed
-    names = detections.cameras
-    misfit = np.sqrt(np.nanmean(np.fmin(result.residuals**2, FAR_PX**2), axis=(1, 2, 3)))
-    worse = misfit / [alone.get(name, misfit.min()) for name in names]
-    for i in np.argsort(-worse, kind="stable")[:_SUSPECTS]:
+    placed, names = solution.placed, detections.cameras
+    length = np.linalg.norm(solution.result.residuals, axis=-1)
+    far = np.sqrt(np.nanmean(np.fmin(length, FAR_PX) ** 2, axis=(1, 2)))
+    usual = np.nanmedian(length, axis=(1, 2)) / _MEDIAN_LENGTH
+    worse = usual / [max(alone.get(name, usual.min()), 1e-3) for name in names]
+    # garbage leaves a camera's middle residual alone, and all cameras have it
+    suspects = (worse > _SUSPICIOUS[0]) | (far > _SUSPICIOUS[1] * np.median(far))
+    for i in np.argsort(-worse * far, kind="stable")[:_SUSPECTS]:
+        if not suspects[i]:
+            continue
         rest = [k for k in range(len(names)) if k != i]
         others = BoardDetections(
             placed.detections.corners[rest],

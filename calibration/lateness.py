@@ -71,6 +71,8 @@ def lateness(
     late = 0.0
     for _ in range(12):
         normal, right, squares = _late_normals(lens, pose, world, corners, velocity, good, late)
+        if not (np.isfinite(normal).all() and np.isfinite(right).all() and normal.any()):
+            return ()  # boards that lie behind the camera: garbage
         change = np.linalg.pinv(normal.sum(axis=0), rcond=1e-12, hermitian=True) @ right.sum(axis=0)
         pose, late = _moved(pose, change[:6]), change[6]
         if np.abs(change[:3]).max() < 1e-7:
@@ -109,7 +111,7 @@ def _late_normals(lens, pose, world, corners, velocity, good, late):
     residual = corners - camera.project(world)
     off = np.linalg.norm(residual + late * velocity, axis=-1)
     good = good & np.isfinite(residual).all(axis=-1) & np.isfinite(slopes).all(axis=(-1, -2))
-    limit = 3 * np.median(off[good])
+    limit = 3 * np.median(off[good]) if good.any() else np.inf
     weight = np.where(good, np.minimum(1.0, limit / np.maximum(off, limit * 1e-3)), 0.0)
     slopes, residual = (
         np.where(good.reshape(*good.shape, *[1] * (a.ndim - 2)), a, 0.0) for a in (slopes, residual)
@@ -117,7 +119,7 @@ def _late_normals(lens, pose, world, corners, velocity, good, late):
     normal = np.einsum("fk,fkxi,fkxj->fij", weight, slopes, slopes)
     right = np.einsum("fk,fkxi,fkx->fi", weight, slopes, residual)
     # an average view's worth of corners counts as one
-    per_view = weight.sum() / len(weight)
+    per_view = max(weight.sum() / len(weight), 1e-12)
     squares = np.einsum("fk,fkx->f", weight, residual**2)
     return normal / per_view, right / per_view, squares / per_view
 

@@ -35,6 +35,7 @@ FLOORS = {
     "calibration.joint": 2,
     "calibration.explaining": 2,
     "calibration.holdout": 2,
+    "calibration.bounds": 2,
     "calibration.compiling": 2,
     "calibration.kernels": 2,
     "calibration.levenberg": 2,
