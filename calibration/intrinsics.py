@@ -38,7 +38,7 @@ _BLIND_HANDICAP = 1.05
 #: A view left out counts at most this many times the squares it has when fitted.
 _MAX_LEFT_OUT = 4.0
 #: Views of one camera from which its lens is first fitted; the joint fit takes them all.
-_MAX_VIEWS = 40
+_MAX_VIEWS = 32
 #: ... and from which its focal length is guessed.
 _MAX_VIEWS_TO_GUESS = 16
 #: Fewest views for which leaving each out in turn tells models apart.

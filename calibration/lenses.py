@@ -12,8 +12,15 @@ Orders of the coefficients are OpenCV's.
 
 import numpy as np
 
+from calibration.compiling import kernels
+
 #: Number of distortion coefficients of each lens model, in OpenCV's order.
 COEFFICIENTS = {"pinhole": 0, "brown": 5, "rational": 8, "fisheye": 4}
+
+#: How compiled code calls the models, and points from which loading or compiling it pays.
+_NUMBERS = {"pinhole": 0, "brown": 1, "rational": 2, "fisheye": 3}
+_WORTH_LOADING = 100_000
+_WORTH_COMPILING = 20_000_000
 
 
 def _radial(r2, dist):
@@ -135,6 +142,21 @@ def undistort(bent: np.ndarray, dist: np.ndarray, model: str) -> np.ndarray:
     """
     if model == "pinhole" or (model != "fisheye" and not np.any(dist)):
         return bent
+    bent = np.asarray(bent, dtype=np.float64)
+    fast = kernels(
+        "calibration.kernels.lenses",
+        bent.size // 2,
+        worth_loading=_WORTH_LOADING,
+        worth_compiling=_WORTH_COMPILING,
+    )
+    if fast is not None:
+        out = np.empty(bent.shape)
+        flat = np.ascontiguousarray(bent).reshape(-1, 2)
+        # the kernel expects eight coefficients
+        every = np.zeros(8)
+        every[: len(dist)] = dist
+        fast.undistort(_NUMBERS[model], every, flat, out.reshape(-1, 2))
+        return out
     if model == "fisheye":
         return _undistort_fisheye(bent, dist)
     points = np.array(bent, dtype=np.float64)

@@ -10,6 +10,7 @@ import pytest
 from calibration.boards import CharucoBoard
 from calibration.bundle import bundle_adjust
 from calibration.cameras import CameraRig
+from calibration.lenses import undistort
 from calibration.multiview import align_rigs, move_rig
 from calibration.poses import homographies, pose_errors
 from calibration.solve import calibrate
@@ -68,6 +69,18 @@ def test_compiled_homographies_and_pose_errors_equal_those_of_numpy(rng, monkeyp
     normalised = lens.undistort(corners)
     plain, fast = both_ways(monkeypatch, lambda: pose_errors(BOARD.corners, normalised, views))
     np.testing.assert_allclose(fast, plain, rtol=1e-9)
+
+
+@pytest.mark.parametrize("model", ["brown", "rational", "fisheye"])
+def test_compiled_lenses_are_undone_as_in_numpy(model, rng, monkeypatch):
+    lens = ring_rig(1, model=model, rng=rng).cameras[0].intrinsics
+    # far beyond the image the model has no rays: both must say so
+    points = rng.uniform(-2.5, 2.5, size=(4000, 2))
+    points[7] = np.nan
+    plain, fast = both_ways(monkeypatch, lambda: undistort(points, lens.dist, lens.model))
+    inside = np.linalg.norm(points, axis=1) < 0.7
+    np.testing.assert_allclose(fast[inside], plain[inside], atol=1e-12)
+    assert (np.isnan(fast[:, 0]) == np.isnan(plain[:, 0])).mean() > 0.995
 
 
 def test_whole_calibrations_agree_compiled_or_not(rng, monkeypatch):
