@@ -14,7 +14,7 @@ The map, floor by floor; a module imports from its own floor or below.
 2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`,
    `verdict`, `solve`, `synthetic`; `compiling` and `kernels` are their inner loops; without a
    board `scene` and `selfcalibration` place cameras, by `resection`, `keypointviews`,
-   `pointbundle` and `losses`; `world` and `floors` choose origin, axes and scale
+   `keypointdoubts`, `pointbundle` and `losses`; `world` and `floors` choose origin, axes and scale
 3. edges: `files`, `video`, `searching`, `formats`, `anipose`, `figures`, `report`
 4. doors: `steps`
 """

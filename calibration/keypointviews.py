@@ -97,7 +97,7 @@ def _start(names, lenses, seen, noise_px):
         camera = placed_by_points(names[k], lenses[names[k]], points, seen[k], noise_px)
         placed[k] = camera
         # errors would pile up from camera to camera
-        fit = _fit(placed, seen, None, noise_px)
+        fit = _fit(placed, seen, None, noise_px, tolerance=1e-4)
         placed = dict(zip(placed, fit.rig, strict=True))
     return placed, list(placed)
 
@@ -156,11 +156,16 @@ def _pair(first, second, seen, noise_px):
     if count < max(MIN_SHARED, 0.4 * n):
         return f"{count} of {n} shared keypoints agree with one motion"
     # a plane leaves two motions that explain it alike (Faugeras and Lustman, 1988)
-    plane, _ = cv2.findHomography(*rays, cv2.RANSAC, 1.75 * limit, None, 5000, 0.99999)
+    plane, _ = cv2.findHomography(*rays, cv2.RANSAC, 1.75 * limit, None, 2000, 0.999)
     share = 0.0
     if plane is not None:
-        mapped = homogeneous[0] @ plane.T
-        errors = np.linalg.norm(mapped[:, :2] / mapped[:, 2:] - rays[1], axis=1)
+        # the way that magnifies also magnifies noise: either will do
+        errors = np.full(n, np.inf)
+        for k, way in ((0, plane), (1, np.linalg.pinv(plane))):
+            mapped = homogeneous[k] @ way.T
+            with np.errstate(divide="ignore", invalid="ignore"):
+                off = np.linalg.norm(mapped[:, :2] / mapped[:, 2:] - rays[1 - k], axis=1)
+            errors = np.fmin(errors, off)
         share = np.count_nonzero(errors < 1.75 * limit) / max(count, 1)
     if share > _PLANE_SHARE:
         return (
@@ -238,7 +243,7 @@ def robust_points(rig: CameraRig, seen: np.ndarray) -> np.ndarray:
     return points
 
 
-def _fit(placed, seen, weights, noise_px, units="mm"):
+def _fit(placed, seen, weights, noise_px, units="mm", **more):
     """Fit the placed cameras; the first holds still, and its distance to the second."""
     rows = list(placed)
     rig = CameraRig(tuple(placed.values()), units)
@@ -250,6 +255,7 @@ def _fit(placed, seen, weights, noise_px, units="mm"):
         noise_px,
         held_cameras=rig.names[:1],
         hold_distance=rig.names[:2],
+        **more,
     )
 
 
@@ -271,7 +277,7 @@ def fit_gated(
     noise_px : float
         Views farther off than six times this are left out at first.
     **holds
-        What is held, see `adjust_points`.
+        What is held, and how exactly, see `adjust_points`.
     """
     points, right = _agreeing(rig, seen, 6 * noise_px)
     fit = adjust_points(rig, seen, points, weights=weights * right, **holds)

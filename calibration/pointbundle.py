@@ -232,8 +232,8 @@ class _Problem:
             if columns.stop > columns.start:
                 to_camera = np.concatenate([-slope @ cross_matrix(turned), slope], axis=2)
                 heavy = np.swapaxes(to_camera, 1, 2) * weight[:, np.newaxis, np.newaxis]
-                cam[columns, columns] = np.einsum("pij,pjk->ik", heavy, to_camera)
-                cam_right[columns] = np.einsum("pij,pj->i", heavy, residual)
+                cam[columns, columns] = np.tensordot(heavy, to_camera, ([0, 2], [0, 1]))
+                cam_right[columns] = np.tensordot(heavy, residual, ([0, 2], [0, 1]))
                 mixed[rows, columns] = heavy @ to_point
         return cost, cam, cam_right, block, right, mixed
 
@@ -248,9 +248,9 @@ class _Problem:
         inverse = np.linalg.inv(block) / (size[:, :, np.newaxis] * size[:, np.newaxis])
         inverse[loose] = 0.0
         carried = mixed @ inverse
-        reduced = cam - np.einsum("pik,pjk->ij", carried, mixed)
+        reduced = cam - np.tensordot(carried, mixed, ([0, 2], [0, 2]))
         reduced[np.diag_indices(self.n_free)] += damping * cam.diagonal()
-        return reduced, cam_right - np.einsum("pik,pk->i", carried, right), inverse
+        return reduced, cam_right - np.tensordot(carried, right, ([0, 2], [0, 1])), inverse
 
     def allowed(self, cameras):
         """Directions in which the cameras' parameters may change, (n_free, n)."""
@@ -282,7 +282,7 @@ class _Problem:
             lower = np.linalg.cholesky(scaled)
             half = np.linalg.solve(lower, ways.T @ (gradient / size))
             change = ways @ np.linalg.solve(lower.T, half) / size
-        left = system[4] - np.einsum("pik,i->pk", system[5], change)
+        left = system[4] - np.tensordot(system[5], change, (1, 0))
         return change, np.einsum("pij,pj->pi", inverse, left)
 
     def moved(self, state, change, shift):

@@ -150,7 +150,7 @@ def place_cameras_by_points(
             limit = _WRONG_SD * float(np.hypot(click_sd, more))
             first = place_camera(name, lenses[name], points, clicks[i], limit_px=limit)
         found.append((first, limit))
-    rig = CameraRig(tuple(each.camera for each, _ in found), units)
+    rig = CameraRig(tuple(each.camera for each, _ in found), units, world="points")
     known = np.isfinite(points).all(axis=1)
     right = np.stack([each.right for each, _ in found])
     start, right = _with_unknown(rig, clicks, points, right, _WRONG_SD * click_sd)

@@ -3,10 +3,12 @@
 Any pair of cameras that saw enough of the same points at the same moments gives an essential
 matrix, robustly (Nistér's five points, RANSAC); the pair with most points and parallax starts,
 further cameras are placed by the points already found (see `calibration.resection`), and
-everything is fitted together with free points. A network errs alike in one frame and the next,
-so the covariance is multiplied by what the residuals' correlation from frame to frame says
-(variance of the mean of a first-order autoregressive series). What it always does wrong, in
-every frame alike, no residual tells.
+everything is fitted together with free points.
+
+A network errs alike in one frame and the next, and for a keypoint always to the same side: the
+covariance is multiplied by how much more the means of the residuals of each camera's keypoints
+vary than those of independent errors would. What every camera does wrong alike no residual
+tells. `calibration.keypointdoubts` holds the thresholds of the verdict.
 """
 
 import logging
@@ -18,6 +20,7 @@ import numpy as np
 from calibration.arrays import float_array, name_tuple
 from calibration.cameras import Camera, CameraRig, Intrinsics
 from calibration.errors import CalibrationError
+from calibration.keypointdoubts import judge_keypoints, series_inflation, track_inflation
 from calibration.keypointviews import (
     fit_gated,
     place_by_keypoints,
@@ -25,6 +28,7 @@ from calibration.keypointviews import (
     robust_points,
 )
 from calibration.pointbundle import PointBundle
+from calibration.results import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ class SelfCalibration:
         Standard deviation of a coordinate.
     scale_error : float
         Relative standard error of the scale; it is in the covariance too.
+    verdict : Verdict
+        Whether to believe it.
     """
 
     rig: CameraRig
@@ -59,6 +65,7 @@ class SelfCalibration:
     used: np.ndarray
     sigma_px: float
     scale_error: float
+    verdict: Verdict
 
 
 def calibrate_from_keypoints(
@@ -118,7 +125,7 @@ def calibrate_from_keypoints(
         factor, error = _distance_scale(fit.rig, distance, length_sd)
     else:
         factor, error = _limb_scale(points.reshape(*shape, 3), limbs, length_sd)
-    return _result(fit, factor, points, chosen, shape, error)
+    return _result(fit, factor, points, chosen, shape, error, noise_px)
 
 
 def refine_cameras(
@@ -161,7 +168,7 @@ def refine_cameras(
     fit = fit_gated(rig, seen, weights[:, chosen], noise_px, held_cameras=held, hold_distance=keep)
     points = np.full((flat.shape[1], 3), np.nan)
     points[chosen] = fit.points
-    return _result(fit, 1.0, points, chosen, shape, 0.0)
+    return _result(fit, 1.0, points, chosen, shape, 0.0, noise_px)
 
 
 def resolve_camera(
@@ -221,7 +228,7 @@ def resolve_camera(
     fit = fit_gated(start, seen, weights[:, chosen], noise_px, held_cameras=others)
     points = np.full((flat.shape[1], 3), np.nan)
     points[chosen] = fit.points
-    return _result(fit, 1.0, points, chosen, shape, 0.0)
+    return _result(fit, 1.0, points, chosen, shape, 0.0, noise_px)
 
 
 def scale_rig(rig: CameraRig, factor: float, relative_sd: float = 0.0) -> CameraRig:
@@ -276,7 +283,7 @@ def _chosen(flat, weights):
     return rows
 
 
-def _result(fit: PointBundle, factor, points, chosen, shape, scale_error):
+def _result(fit: PointBundle, factor, points, chosen, shape, scale_error, noise_px):
     """Scale the outcome, spread it over frames and points, and own up to correlated errors."""
     n_cameras = len(fit.rig)
     residuals = np.full((n_cameras, len(points), 2), np.nan)
@@ -285,33 +292,18 @@ def _result(fit: PointBundle, factor, points, chosen, shape, scale_error):
     residuals = residuals.reshape(n_cameras, *shape, 2)
     used = used.reshape(n_cameras, *shape)
     fitted = np.where(used[..., np.newaxis], residuals, np.nan)
-    more = _inflation(np.moveaxis(fitted, 1, 0).reshape(shape[0], -1))
+    more = track_inflation(np.moveaxis(fitted, 1, 0).reshape(shape[0], -1))
     rig = replace(fit.rig, covariance=more * fit.rig.covariance)
-    return SelfCalibration(
+    found = SelfCalibration(
         scale_rig(rig, factor, scale_error),
         factor * points.reshape(*shape, 3),
         residuals,
         used,
         fit.sigma_px,
         scale_error,
+        Verdict(()),
     )
-
-
-def _inflation(series):
-    """How much more a mean of correlated moments varies than one of independent ones.
-
-    (1 + r) / (1 - r), with r the correlation of each moment, (n_frames, n), with the next.
-    """
-    before, after = series[:-1], series[1:]
-    both = np.isfinite(before) & np.isfinite(after)
-    if np.count_nonzero(both) < 20:
-        return 1.0
-    before, after = before[both], after[both]
-    size = np.sqrt((before @ before) * (after @ after))
-    correlation = np.clip((before @ after) / size, 0.0, 0.98) if size > 0 else 0.0
-    # of independent moments it is not quite zero either
-    correlation = correlation if correlation > 3 / np.sqrt(len(before)) else 0.0
-    return float((1 + correlation) / (1 - correlation))
+    return replace(found, verdict=judge_keypoints(found, noise_px))
 
 
 def _distance_scale(rig, distance, length_sd):
@@ -346,7 +338,7 @@ def _limb_scale(points, limbs, length_sd):
                 "least 5 are needed for its length. Give another limb, or a distance of cameras."
             )
         middle = np.median(seen)
-        more = _inflation((found - middle)[:, np.newaxis])
+        more = series_inflation(found - middle)
         ratios.append(length / middle)
         spread = 1.4826 * np.median(np.abs(seen - middle))
         errors.append(1.2533 * spread * np.sqrt(more / len(seen)) / middle)

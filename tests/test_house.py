@@ -54,6 +54,7 @@ FLOORS = {
     "calibration.losses": 2,
     "calibration.resection": 2,
     "calibration.keypointviews": 2,
+    "calibration.keypointdoubts": 2,
     "calibration.scene": 2,
     "calibration.selfcalibration": 2,
     "calibration.world": 2,

@@ -16,6 +16,7 @@ from calibration.selfcalibration import (
     resolve_camera,
     scale_rig,
 )
+from calibration.solve import standard_errors
 from calibration.synthetic import looking_at, ring_rig
 
 
@@ -231,6 +232,29 @@ def test_a_walking_person_places_real_cameras(data_folder):
     distance, angle = off(found.rig, truth)
     assert distance < 0.07  # m; the room is 7 m long, detections are off by 9 px
     assert angle < 1.0
+    # detections err alike for many frames: errors of 7 cm are owned up to, not of 1
+    errors = np.linalg.norm(standard_errors(found.rig)["position"], axis=1)
+    assert 0.04 < errors.max() < 0.12
+    assert found.verdict.level == "WARN"
+    assert "position: Camera 'cam_02' stands 3.7" in str(found.verdict)
     again = resolve_camera(truth, "cam_02", xy, weights=weights, noise_px=5.0)
     place = again.rig["cam_02"].position
     assert np.linalg.norm(place - truth["cam_02"].position) < 0.08
+
+
+def test_a_mouse_that_hardly_moves_is_not_believed(data_folder):
+    h5py = pytest.importorskip("h5py")
+    folder = data_folder / "sleap_anipose_minimal_session"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rig = load_rig(folder / "derived/recalibrated_aniposelib.toml")
+    xy = []
+    for name in rig.names:
+        with h5py.File(folder / name / f"minimal_{name}_proofread.analysis.h5") as file:
+            xy.append(file["tracks"][0].transpose(2, 1, 0))
+    found = resolve_camera(rig, "side", np.array(xy), noise_px=5.0)
+    # it comes out 44 mm off at 230 mm, and says so: 20 mm as one standard error
+    assert found.verdict.level == "FAIL"
+    assert "Record the animal walking through all of the space" in str(found.verdict)
+    off_mm = np.linalg.norm(found.rig["side"].position - rig["side"].position)
+    assert off_mm < 3 * np.linalg.norm(standard_errors(found.rig)["position"][2])
