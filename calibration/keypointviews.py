@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -22,6 +23,8 @@ MIN_PARALLAX = 2.0
 #: Where a plane's picture explains this share of what the essential matrix does, the points
 #: lie in a plane.
 _PLANE_SHARE = 0.8
+#: Pairs of cameras that are tried for a point on which views disagree.
+_MAX_PAIRS = 60
 #: Points farther than so many times the rig's radius have no depth.
 _MAX_REACH = 100.0
 
@@ -91,7 +94,7 @@ def _start(names, lenses, seen, noise_px):
     while len(placed) < len(names):
         rows = list(placed)
         rig = CameraRig(tuple(placed.values()))
-        points = robust_points(rig, seen[rows])
+        points = robust_points(rig, seen[rows], 6 * noise_px)
         count = {k: _known(points, seen[k]) for k in range(len(names)) if k not in placed}
         k = max(count, key=lambda each: (count[each], -each))
         camera = placed_by_points(names[k], lenses[names[k]], points, seen[k], noise_px)
@@ -196,8 +199,8 @@ def placed_by_points(
     return place_camera(name, lens, points, seen, limit_px=6 * noise_px).camera
 
 
-def robust_points(rig: CameraRig, seen: np.ndarray) -> np.ndarray:
-    """Triangulate by all views, or by the pair of them with which most views agree.
+def robust_points(rig: CameraRig, seen: np.ndarray, limit_px: float) -> np.ndarray:
+    """Triangulate by all views that agree with the pair with which most do.
 
     Parameters
     ----------
@@ -205,6 +208,8 @@ def robust_points(rig: CameraRig, seen: np.ndarray) -> np.ndarray:
         The cameras.
     seen : ndarray of shape (n_cameras, n_points, 2)
         Views in pixels; NaN where there is none.
+    limit_px : float
+        Views within this of a point agree with it.
 
     Returns
     -------
@@ -212,33 +217,30 @@ def robust_points(rig: CameraRig, seen: np.ndarray) -> np.ndarray:
         NaN where fewer than two cameras saw the point.
     """
     points = triangulate_dlt(rig, seen)
-    if len(rig) < 3:
-        return points
-    errors = np.linalg.norm(rig.project(points) - seen, axis=-1)
     views = np.isfinite(seen[..., 0])
-    errors = np.where(views & np.isnan(errors), np.inf, errors)
-    typical = np.median(errors[views]) if views.any() else 0.0
-    with np.errstate(invalid="ignore"):
-        bad = np.nanmax(np.where(views, errors, -np.inf), axis=0) > 4 * typical
-    cap = 4 * typical
 
-    def loss(candidate, rows):
-        off = np.linalg.norm(rig.project(candidate) - seen[:, rows], axis=-1)
-        off = np.where(views[:, rows] & np.isnan(off), np.inf, off)
-        return np.where(views[:, rows], np.minimum(off, cap), 0.0).sum(axis=0)
+    def off(candidate, rows):
+        errors = np.linalg.norm(rig.project(candidate) - seen[:, rows], axis=-1)
+        errors = np.where(np.isnan(errors), np.inf, errors)
+        return np.where(views[:, rows], np.minimum(errors, limit_px), 0.0)
 
-    rows = np.flatnonzero(bad)
-    if len(rows) == 0:
+    rows = np.flatnonzero((off(points, slice(None)) >= limit_px).any(axis=0))
+    if len(rig) < 3 or len(rows) == 0:
         return points
-    best, least = points[rows], loss(points[rows], rows)
-    for i in range(len(rig)):
-        for j in range(i + 1, len(rig)):
-            pair = np.full((len(rig), len(rows), 2), np.nan)
-            pair[[i, j]] = seen[np.ix_([i, j], rows)]
-            candidate = triangulate_dlt(rig, pair)
-            value = np.where(np.isfinite(candidate[:, 0]), loss(candidate, rows), np.inf)
-            better = value < least
-            best[better], least[better] = candidate[better], value[better]
+    best, least = points[rows], off(points[rows], rows).sum(axis=0)
+    both = views[:, rows].astype(np.int64) @ views[:, rows].T.astype(np.int64)
+    pairs = sorted(combinations(range(len(rig)), 2), key=lambda pair: (-both[pair], pair))
+    for i, j in pairs[:_MAX_PAIRS]:
+        two = rig.subset([rig.names[i], rig.names[j]])
+        candidate = triangulate_dlt(two, seen[np.ix_([i, j], rows)])
+        value = off(candidate, rows).sum(axis=0)
+        better = (value < least) & np.isfinite(candidate[:, 0])
+        best[better], least[better] = candidate[better], value[better]
+    agree = views[:, rows] & (off(best, rows) < limit_px)
+    again = triangulate_dlt(rig, seen[:, rows], agree.astype(np.float64))
+    value = off(again, rows).sum(axis=0)
+    better = (value < least) & np.isfinite(again[:, 0])
+    best[better] = again[better]
     points[rows] = best
     return points
 
@@ -288,7 +290,7 @@ def fit_gated(
 
 def _agreeing(rig, seen, limit):
     """Robust points, and which views agree with them to a limit in px."""
-    points = robust_points(rig, seen)
+    points = robust_points(rig, seen, limit)
     errors = np.linalg.norm(rig.project(points) - seen, axis=-1)
     with np.errstate(invalid="ignore"):
         right = errors < limit

@@ -220,7 +220,7 @@ def resolve_camera(
     chosen = _chosen(flat, weights)
     seen = np.where((weights > 0)[..., np.newaxis], flat, np.nan)[:, chosen]
     rows = [rig.names.index(other) for other in others]
-    first = robust_points(rig.subset(others), seen[rows])
+    first = robust_points(rig.subset(others), seen[rows], 6 * noise_px)
     i = rig.names.index(name)
     camera = placed_by_points(name, rig[name].intrinsics, first, seen[i], noise_px)
     cameras = tuple(camera if c.name == name else c for c in rig)

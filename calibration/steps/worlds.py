@@ -217,7 +217,7 @@ class _Marks:
         from calibration.keypointviews import robust_points
 
         names, seen = click_array(rig.names, load_clicks(clicks), clicks)
-        self.found = robust_points(rig, seen)
+        self.found = robust_points(rig, seen, _FAR_PX)
         errors = np.linalg.norm(rig.project(self.found) - seen, axis=-1)
         for k, name in enumerate(names):
             if np.isfinite(self.found[k]).all():
