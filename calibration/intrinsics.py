@@ -11,6 +11,7 @@ from calibration.boards import BoardDetections
 from calibration.bundle import bundle_adjust, free_parameters, lens_prior
 from calibration.cameras import Camera, CameraRig, Intrinsics
 from calibration.errors import CalibrationError
+from calibration.levenberg import parameters
 from calibration.normals import view_normals
 from calibration.poses import MIN_CORNERS, homographies, posable_views, pose_errors, view_poses
 
@@ -62,6 +63,8 @@ class LensFit:
         the fit; empty where the model was told or the views are too few.
     rms_px : float
         The same of the fitted views.
+    belief : tuple of ndarray or None
+        Mean and precision of the camera's parameters, for a joint fit of other boards.
     """
 
     intrinsics: Intrinsics
@@ -69,6 +72,7 @@ class LensFit:
     coefficients: tuple[int, ...]
     left_out_px: Mapping[str, float]
     rms_px: float
+    belief: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def why(self) -> str:
@@ -84,7 +88,9 @@ class LensFit:
         )
 
 
-def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "auto") -> LensFit:
+def calibrate_lens(
+    detections: BoardDetections, camera: str, *, model: str = "auto", believed: bool = False
+) -> LensFit:
     """Fit one camera's lens to the boards it saw.
 
     Parameters
@@ -96,6 +102,8 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
     model : str
         One of `LENS_CHOICES`; "auto" takes the one of `AUTO_CHOICES` that best predicts views
         left out of the fit.
+    believed : bool
+        Whether the boards are for the lens alone: `LensFit.belief` then hands on what they say.
 
     Returns
     -------
@@ -111,7 +119,7 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
     if model != "auto":
         kind, coefficients = LENS_CHOICES[model]
         result = _fit_anew(alone, kind, coefficients)
-        return LensFit(result.rig.cameras[0].intrinsics, model, coefficients, {}, result.rms_px)
+        return _told(result, alone, model, {}, believed)
     fits = {"brown": _fit_anew(alone, *LENS_CHOICES["brown"])}
     fits["rational"] = _refit(alone, fits["brown"], "rational", robust=True)
     if _is_wide(fits["brown"].rig.cameras[0].intrinsics):
@@ -133,10 +141,32 @@ def calibrate_lens(detections: BoardDetections, camera: str, *, model: str = "au
         left_out = {name: float(np.sqrt(loss.sum() / count)) for name, loss in losses.items()}
         choice = _best_choice(fits, losses)
     logger.info("lens of %s: %s, left out %s", camera, choice, left_out)
-    fit = fits[choice]
-    return LensFit(
-        fit.rig.cameras[0].intrinsics, choice, LENS_CHOICES[choice][1], left_out, fit.rms_px
-    )
+    return _told(fits[choice], alone, choice, left_out, believed)
+
+
+def _told(fit, alone, choice, left_out, believed):
+    """Make a lens fit, with its precision where other boards are to be fitted with it."""
+    camera = fit.rig.cameras[0]
+    coefficients = LENS_CHOICES[choice][1]
+    belief = None
+    if believed:
+        used = np.where(fit.used[..., np.newaxis], alone.corners, np.nan)
+        free = free_parameters(camera, pose=False, coefficients=coefficients)
+        exact = bundle_adjust(
+            fit.rig,
+            replace(alone, corners=used),
+            fit.board_poses,
+            free=[free],
+            priors=[lens_prior(camera)],
+            robust=False,
+        )
+        rows = np.flatnonzero(free)
+        precision = np.zeros(exact.rig.covariance.shape)
+        precision[np.ix_(rows, rows)] = exact.sigma_px**2 * np.linalg.pinv(
+            exact.rig.covariance[np.ix_(rows, rows)], hermitian=True
+        )
+        belief = parameters(exact.rig.cameras[0]), precision
+    return LensFit(camera.intrinsics, choice, coefficients, left_out, fit.rms_px, belief)
 
 
 def _best_choice(fits, losses):

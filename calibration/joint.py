@@ -92,7 +92,10 @@ def solve_jointly(
     say("joint fit")
     settings = {
         "free": [_free(camera, fits.get(camera.name)) for camera in placed.rig],
-        "priors": [lens_prior(camera) for camera in placed.rig],
+        "priors": [
+            _belief(camera, fits[camera.name]) if camera.name in fits else lens_prior(camera)
+            for camera in placed.rig
+        ],
     }
     result = bundle_adjust(placed.rig, placed.detections, placed.board_poses, **settings)
     again = _other_poses(placed.detections, result)
@@ -100,6 +103,11 @@ def solve_jointly(
         placed = replace(placed, detections=again[0])
         result = bundle_adjust(result.rig, again[0], again[1], **settings)
     return Solution(result, placed, settings)
+
+
+def _belief(camera, fit):
+    """Return what is believed of a lens: what boards filmed apart say, or that it is a lens."""
+    return lens_prior(camera) if fit.belief is None else fit.belief
 
 
 def _free(camera, fit):

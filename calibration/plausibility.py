@@ -3,11 +3,12 @@
 What the figures are for stands in the table of `calibration.verdict`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from calibration.cameras import CameraRig
+from calibration.errors import DataError
 from calibration.evidence import Evidence, by_camera, finding, listed
 from calibration.intrinsics import blind_share
 from calibration.results import Finding
@@ -232,3 +233,44 @@ def distance_between(rig: CameraRig, first: str, second: str) -> tuple[float, fl
         by_place = -camera.rotation.T @ np.hstack([cross_matrix(camera.tvec), np.eye(3)])
         slope[start : start + 6] = sign * (apart / length) @ by_place
     return length, float(np.sqrt(max(slope @ rig.covariance @ slope, 0.0)))
+
+
+def check_sizes(
+    rig: CameraRig, filmed: Mapping[str, tuple[int, int]], source: object = "the calibration"
+) -> None:
+    """Refuse a rig whose image sizes are not those of the cameras' videos, or that lacks one.
+
+    Parameters
+    ----------
+    rig : CameraRig
+        The rig.
+    filmed : mapping of str to (int, int)
+        Width and height of each camera's videos.
+    source : object
+        Where the rig comes from, for the message.
+
+    Raises
+    ------
+    DataError
+        Naming camera, sizes, and what to do.
+    """
+    for name, size in filmed.items():
+        if name is None:
+            continue
+        if name not in rig.names:
+            raise DataError(
+                f"There is a video of camera {name!r}, and {source} has the cameras "
+                f"{', '.join(rig.names)}. Rename the video or the camera, or leave the video out."
+            )
+        stated = rig[name].intrinsics.image_size
+        if tuple(size) == stated:
+            continue
+        hint = "Use a calibration of the same size, or the pictures that it was made for."
+        if tuple(size) == stated[::-1]:
+            hint = "Width and height are exchanged: turn the video, or correct the calibration."
+        elif stated[0] * size[1] == stated[1] * size[0]:
+            hint = "The video was scaled: scale the calibration with it (Intrinsics.resized)."
+        raise DataError(
+            f"Camera {name!r} films {size[0]} x {size[1]} pixels; {source} is for "
+            f"{stated[0]} x {stated[1]}. {hint}"
+        )

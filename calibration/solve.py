@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.boards import BoardDetections
+from calibration.bundle import bundle_adjust
 from calibration.cameras import CameraRig, Intrinsics
 from calibration.errors import CalibrationError
 from calibration.explaining import explain_disagreement
-from calibration.extrinsics import check_links, shared_views
+from calibration.extrinsics import check_links, place_boards, shared_views
 from calibration.holdout import hold_out_moments
 from calibration.intrinsics import LensFit, calibrate_lens, check_choice
 from calibration.joint import board_residuals, solve_jointly
@@ -27,6 +28,7 @@ def calibrate(
     *,
     model: str | Mapping[str, str] = "auto",
     intrinsics: Mapping[str, Intrinsics] | None = None,
+    lens_detections: Mapping[str, BoardDetections] | None = None,
     hold_out: bool = True,
     fix_sync: bool = False,
     distances: Iterable[tuple[str, str, float]] = (),
@@ -48,6 +50,9 @@ def calibrate(
         "fisheye".
     intrinsics : mapping of str to Intrinsics, optional
         Lenses that are known; they are kept as they are.
+    lens_detections : mapping of str to BoardDetections, optional
+        Boards filmed for a camera's lens alone, one camera each, at any time. What they say of
+        the lens is believed, within its errors, when everything is fitted together.
     hold_out : bool
         Whether to fit once more on every other moment and test on the rest.
     fix_sync : bool
@@ -77,9 +82,14 @@ def calibrate(
     everything, detections = detections, without_false_views(detections)
     check_links(detections)
     fits: dict[str, LensFit] = {}
+    apart = _checked_apart(detections, lens_detections or {})
     for name in names:
-        if name not in known:
-            say(f"lens of {name}")
+        if name in known:
+            continue
+        say(f"lens of {name}")
+        if name in apart:
+            fits[name] = calibrate_lens(apart[name], name, model=models[name], believed=True)
+        else:
             fits[name] = calibrate_lens(detections, name, model=models[name])
     lenses = known | {name: fit.intrinsics for name, fit in fits.items()}
     alone = {name: fit.rms_px for name, fit in fits.items()}
@@ -123,6 +133,49 @@ def calibrate(
     return replace(calibration, verdict=verdict)
 
 
+def judge_rig(
+    rig: CameraRig,
+    detections: BoardDetections,
+    *,
+    distances: Iterable[tuple[str, str, float]] = (),
+) -> RigCalibration:
+    """Judge a rig that something else solved by the boards its cameras saw.
+
+    The cameras stay as they are; boards are placed between them. Standard errors are what the
+    corners allow, as if the rig were the best fit to them.
+
+    Parameters
+    ----------
+    rig : CameraRig
+        The rig; its cameras are those of the detections, in their order.
+    detections : BoardDetections
+        Corners of a board that several cameras saw at the same moments.
+    distances : iterable of (str, str, float)
+        Measured distances between two cameras.
+
+    Returns
+    -------
+    RigCalibration
+    """
+    rig = CameraRig(rig.cameras, rig.units)
+    fresh, poses = place_boards(detections, rig)
+    held = [np.zeros(camera.n_parameters, dtype=bool) for camera in rig]
+    fit = bundle_adjust(rig, fresh, poses, free=held)
+    used = replace(fresh, corners=np.where(fit.used[..., np.newaxis], fresh.corners, np.nan))
+    spread = bundle_adjust(rig, used, fit.board_poses, robust=False, max_iterations=0)
+    calibration = RigCalibration(
+        spread.rig,
+        used,
+        fit.board_poses,
+        board_residuals(rig, fresh, fit.board_poses),
+        None,
+        shared_views(detections),
+        standard_errors(spread.rig),
+        Verdict(()),
+    )
+    return replace(calibration, verdict=judge(calibration, distances=distances))
+
+
 def _told(faults, units):
     """Say which cameras are out of time, and what to do."""
     told = "; ".join(fault.told(units) for fault in faults)
@@ -144,6 +197,24 @@ def _checked(names, image_sizes, intrinsics):
                 "lens of this image size (Intrinsics.resized, if the images were scaled)."
             )
     return dict(intrinsics)
+
+
+def _checked_apart(detections, lens_detections):
+    """Refuse boards filmed apart of cameras that are not there or at another size."""
+    for name, apart in lens_detections.items():
+        if name not in detections.cameras or name not in apart.cameras:
+            raise ValueError(
+                f"lens_detections are given for {name!r}; the cameras are "
+                f"{', '.join(detections.cameras)}."
+            )
+        size = detections.image_sizes[detections.cameras.index(name)]
+        other = apart.image_sizes[apart.cameras.index(name)]
+        if not np.array_equal(size, other):
+            raise CalibrationError(
+                f"Camera {name!r} filmed the boards for its lens at {other[0]} x {other[1]} pixels "
+                f"and the shared boards at {size[0]} x {size[1]}. Record both at one size and zoom."
+            )
+    return lens_detections
 
 
 def _check_sizes(detections):

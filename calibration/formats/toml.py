@@ -286,6 +286,14 @@ def _rig(path, document, units):
         sections = dict(sorted(sections.items(), key=lambda item: int(item[0][4:])))
     cameras = tuple(_camera(path, name, section) for name, section in sections.items())
     about = document.get("metadata", {})
+    if "metadata" not in document and cameras:
+        warnings.warn(
+            f"{path} has no section [metadata], which the programs that write such files put at "
+            f"their end: it may have been cut short. It holds the cameras "
+            f"{', '.join(camera.name for camera in cameras)}; see that none is missing.",
+            DataWarning,
+            stacklevel=3,
+        )
     wanted = about.get("n_cameras", len(cameras))
     if not cameras or wanted != len(cameras):
         raise DataError(

@@ -16,6 +16,9 @@ def calibrate_rig(
     model: str = "auto",
     fix_sync: bool = False,
     check_distance: tuple[str, str, float] | None = None,
+    lenses: str | os.PathLike | None = None,
+    lens_videos: str | os.PathLike | None = None,
+    engine: str = "pose3d",
     world: str | None = None,
 ) -> Outcome:
     """Calibrate a rig from videos or pictures of a board, and say whether to believe it.
@@ -42,6 +45,13 @@ def calibrate_rig(
         Mend cameras that are found late, short of a frame or moved half-way.
     check_distance : (camera, camera, distance)
         A measured distance between two cameras, in the board's unit: cam1 cam2 820.
+    lenses : path
+        A calibration file whose lenses are known: those of its cameras are kept as they are.
+    lens_videos : path
+        Folder with videos or pictures of the board for the lenses alone, one camera after the
+        other: close to the camera, in all of the image. They need not be simultaneous.
+    engine : str
+        pose3d, or aniposelib for comparison: its rig, judged as ours.
     world : str
         Where origin and axes come from: board:12, floor:12,40 or cameras, see orient-rig; the
         first camera unless told.
@@ -92,14 +102,28 @@ def calibrate_rig(
             f"{found} holds the one camera {detections.cameras[0]!r}; a rig has at least two. "
             "Lay the videos of all cameras, with their names, into one folder."
         )
-    with tqdm(total=None, desc="calibrate", bar_format="{desc}: {postfix}", disable=None) as bar:
-        calibration = calibrate(
-            detections,
-            model=model,
-            fix_sync=fix_sync,
-            distances=[check_distance] if check_distance else (),
-            progress=bar.set_postfix_str,
-        )
+    if engine not in ("pose3d", "aniposelib"):
+        raise ValueError(f"engine is {engine!r}; expected pose3d or aniposelib.")
+    distances = [check_distance] if check_distance else ()
+    if engine == "aniposelib":
+        from calibration.anipose import calibrate_rig_rows
+        from calibration.solve import judge_rig
+
+        calibration = judge_rig(calibrate_rig_rows(detections), detections, distances=distances)
+    else:
+        known = _known_lenses(lenses, detections.cameras)
+        apart = _lens_boards(lens_videos, described, detections.cameras)
+        bar_format = "{desc}: {postfix}"
+        with tqdm(total=None, desc="calibrate", bar_format=bar_format, disable=None) as bar:
+            calibration = calibrate(
+                detections,
+                model=model,
+                intrinsics=known,
+                lens_detections=apart,
+                fix_sync=fix_sync,
+                distances=distances,
+                progress=bar.set_postfix_str,
+            )
     note = ""
     if world is not None:
         frame = chosen_world(calibration, world)
@@ -111,8 +135,10 @@ def calibrate_rig(
     if failed:
         report = report.with_suffix(".rejected.html")
     arguments = {"model": model, "fix_sync": fix_sync, "check_distance": check_distance}
-    arguments |= {} if world is None else {"world": world}
-    origin = provenance("calibrate_rig", arguments, {"boards": found, "board": Path(board)})
+    more = {"world": world, "lens_videos": lens_videos and str(lens_videos), "engine": engine}
+    arguments |= {name: value for name, value in more.items() if value not in (None, "pose3d")}
+    sources = {"boards": found, "board": Path(board)} | ({"lenses": Path(lenses)} if lenses else {})
+    origin = provenance("calibrate_rig", arguments, sources)
     save_rig(calibration, target, origin)
     save_report(report, calibration, title=f"Calibration of {', '.join(calibration.rig.names)}")
     if not failed:
@@ -150,6 +176,40 @@ def calibrate_rig(
         },
         f"The calibration cannot be believed. {said}" if failed else "",
     )
+
+
+def _known_lenses(path, cameras):
+    """Return the lenses of a calibration file for the cameras that it has."""
+    from calibration.errors import DataError
+    from calibration.formats.exchange import load_any
+
+    if path is None:
+        return {}
+    _, rig = load_any(path)
+    known = {camera.name: camera.intrinsics for camera in rig if camera.name in cameras}
+    if not known:
+        raise DataError(
+            f"{path} has the cameras {', '.join(rig.names)} and none of {', '.join(cameras)}. Give "
+            "the file with these cameras' lenses."
+        )
+    return known
+
+
+def _lens_boards(folder, board, cameras):
+    """Detect the boards of videos or pictures that are for the lenses alone."""
+    from calibration.errors import DataError
+    from calibration.searching import detect_boards, find_camera_videos
+
+    if folder is None:
+        return {}
+    sources = find_camera_videos(folder)
+    unknown = [name for name in sources if name not in cameras]
+    if unknown:
+        raise DataError(
+            f"{folder} has videos of a camera {unknown[0]!r}; the cameras are "
+            f"{', '.join(cameras)}. Let each file or folder bear a camera's name."
+        )
+    return {name: detect_boards(board, {name: source}) for name, source in sources.items()}
 
 
 def show_rig(

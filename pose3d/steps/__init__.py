@@ -7,7 +7,8 @@ evaluation, analysis      evaluate-network, analyze-recording
 reconstruction            calibrate-rig (in a project too), triangulate-recording
 showing, exchange         show-recording, create-labeled-video, export-keypoints
 demonstration, checkup    demo: a recording with a known answer; what is installed
-calibration.steps         draw-board, detect-boards, orient-rig, place-cameras, show-rig
+calibration.steps         draw-board, detect-boards, orient-rig, place-cameras, show-rig,
+                          import-calibration, export-calibration
 ========================  ==============================================================
 
 The command line is generated from these functions: signature and docstring are its options
@@ -25,6 +26,8 @@ HOMES = {
     "orient_rig": "calibration.steps.worlds",
     "place_cameras": "calibration.steps.scenes",
     "show_rig": "calibration.steps.rigs",
+    "import_calibration": "calibration.steps.exchange",
+    "export_calibration": "calibration.steps.exchange",
     "create_project": "pose3d.steps.projects",
     "add_recording": "pose3d.steps.projects",
     "import_labels": "pose3d.steps.projects",

@@ -29,6 +29,9 @@ def calibrate_rig(
     model: str = "auto",
     fix_sync: bool = False,
     check_distance: tuple[str, str, float] | None = None,
+    lenses: str | os.PathLike | None = None,
+    lens_videos: str | os.PathLike | None = None,
+    engine: str = "pose3d",
     world: str | None = None,
     board_videos: str | os.PathLike | None = None,
     recording: str | None = None,
@@ -60,6 +63,13 @@ def calibrate_rig(
         Mend cameras that are found late, short of a frame or moved half-way.
     check_distance : (camera, camera, distance)
         A measured distance between two cameras, in the board's unit: cam1 cam2 820.
+    lenses : path
+        A calibration file whose lenses are known: those of its cameras are kept as they are.
+    lens_videos : path
+        Folder with videos or pictures of the board for the lenses alone, one camera after the
+        other: close to the camera, in all of the image. They need not be simultaneous.
+    engine : str
+        pose3d, or aniposelib for comparison: its rig, judged as ours.
     world : str
         Where origin and axes come from: board:12, floor:12,40 or cameras, see orient-rig; the
         first camera unless told.
@@ -93,6 +103,9 @@ def calibrate_rig(
             model=model,
             fix_sync=fix_sync,
             check_distance=check_distance,
+            lenses=lenses,
+            lens_videos=lens_videos,
+            engine=engine,
             world=world,
         )
     project = Project.load(folder)
@@ -118,6 +131,9 @@ def calibrate_rig(
         model=model,
         fix_sync=fix_sync,
         check_distance=check_distance,
+        lenses=lenses,
+        lens_videos=lens_videos,
+        engine=engine,
         world=world,
     )
 

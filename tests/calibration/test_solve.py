@@ -373,3 +373,38 @@ def test_caliscopes_corners_agree_as_well_as_under_its_own_cameras(data_folder):
     motion = align_rigs(result.rig, golden)
     for camera, other in zip(move_rig(result.rig, motion), golden, strict=True):
         assert np.linalg.norm(camera.position - other.position) < 40  # mm, of 1.5 m
+
+
+def test_lenses_filmed_apart_are_believed_within_their_errors(rng):
+    rig, _, seen = scene(rng, n_cameras=3, n_frames=12)
+    apart = {}
+    for camera in rig:  # each alone, close to it, in all of its image
+        near = moving_board(CHARUCO, 40, reach=300, rng=rng)
+        apart[camera.name] = simulate_detections(
+            CameraRig((camera,)), CHARUCO, near, noise_px=0.2, rng=rng
+        )
+    plain = calibrate(seen, hold_out=False, model="k1k2p1p2")
+    helped = calibrate(seen, hold_out=False, lens_detections=apart)
+    assert volume_error(helped.rig, rig, rng) < 0.1
+    assert helped.standard_errors["focal"].max() < 0.7 * plain.standard_errors["focal"].max()
+    for camera, truth in zip(helped.rig, rig, strict=True):
+        off = np.abs(camera.intrinsics.matrix - truth.intrinsics.matrix)[[0, 1], [0, 1]]
+        assert (off < 5 * helped.standard_errors["focal"].max()).all()
+    small = replace(apart["cam_1"], image_sizes=[(1920, 1536)])
+    with pytest.raises(CalibrationError, match="'cam_1' filmed the boards for its lens at 1920"):
+        calibrate(seen, lens_detections={"cam_1": small})
+    with pytest.raises(ValueError, match="'left'"):
+        calibrate(seen, lens_detections={"left": apart["cam_1"]})
+
+
+@pytest.mark.slow
+def test_aniposelib_can_be_asked_for_its_opinion(rng):
+    from calibration.anipose import calibrate_rig_rows
+    from calibration.solve import judge_rig
+
+    rig, _, seen = scene(rng, n_cameras=2, n_frames=20)
+    judged = judge_rig(calibrate_rig_rows(seen), seen)
+    ours = calibrate(seen, hold_out=False)
+    assert judged.rig.names == ours.rig.names
+    assert volume_error(judged.rig, rig, rng) > volume_error(ours.rig, rig, rng)
+    assert judged.rms_px > ours.rms_px

@@ -1,0 +1,128 @@
+"""Label3D's and DANNCE's ``.mat`` files: MATLAB's row vectors and 1-based pixels, millimetres.
+
+``x = [X 1] [r; t] K``, so that K and r are transposed; K may hold skew, which counts.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from calibration.cameras import CameraRig
+from calibration.errors import DataError
+from calibration.files import atomic_path
+from calibration.formats.reading import (
+    as_brown,
+    image_size,
+    make_camera,
+    make_lens,
+    numbers,
+    read_bounded,
+)
+
+#: MATLAB counts pixels from one.
+_FIRST_PIXEL = 1.0
+
+
+def _read(path):
+    """Read the variables of a MATLAB 5 file."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    read_bounded(path)
+    try:
+        return loadmat(path, squeeze_me=True, struct_as_record=False)
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, IndexError) as error:
+        raise DataError(
+            f"{path} cannot be read as a MATLAB file ({error}). Save it in MATLAB with -v7."
+        ) from None
+
+
+def is_label3d(path: Path) -> bool:
+    """Tell whether a file is Label3D's or DANNCE's."""
+    if path.suffix.lower() != ".mat":
+        return False
+    try:
+        found = _read(path)
+    except DataError:
+        return False
+    return "params" in found or "camParams" in found
+
+
+def load_label3d(
+    path: str | os.PathLike,
+    *,
+    units: str = "mm",
+    image_sizes: Mapping[str, tuple[int, int]] | None = None,
+    zero_based: bool = True,
+) -> CameraRig:
+    """Load the cameras of a Label3D or DANNCE file.
+
+    Parameters
+    ----------
+    path : path
+        The .mat file with ``params`` (or ``camParams``) and perhaps ``camnames``.
+    units : str
+        Unit of the translations.
+    image_sizes : mapping of str to (int, int), optional
+        The format has none; under None for all cameras.
+    zero_based : bool
+        Whether the principal point counts pixels from zero. MATLAB's own calibrations count from
+        one (False); DANNCE uses the numbers as they are with pixels from zero (True).
+
+    Raises
+    ------
+    FileNotFoundError, DataError
+        If there is no such file, or a camera lacks a field.
+    """
+    path = Path(path)
+    found = _read(path)
+    params = np.atleast_1d(found.get("params", found.get("camParams")))
+    if params.size == 0 or params[0] is None:
+        raise DataError(f"{path} holds no params with cameras. Give the file that has them.")
+    names = np.atleast_1d(found.get("camnames", []))
+    names = [str(name) for name in names]
+    if len(names) != len(params):
+        names = [f"Camera{i + 1}" for i in range(len(params))]
+    cameras = []
+    for name, each in zip(names, params, strict=True):
+        where = f"camera {name!r}"
+        fields = {key: getattr(each, key, None) for key in ("K", "RDistort", "TDistort", "r", "t")}
+        missing = [key for key, value in fields.items() if value is None]
+        if missing:
+            raise DataError(f"{path}, {where}: there is no {missing[0]!r}. Save its params whole.")
+        matrix = numbers(path, where, "K", fields["K"], (3, 3)).T.copy()
+        if not zero_based:
+            matrix[:2, 2] -= _FIRST_PIXEL
+        radial = np.zeros(3)
+        given = np.ravel(fields["RDistort"]).astype(np.float64)
+        radial[: given.size] = given[:3]
+        tangential = numbers(path, where, "TDistort", np.ravel(fields["TDistort"]), (2,))
+        dist = [radial[0], radial[1], *tangential, radial[2]]
+        lens = make_lens(path, name, matrix, dist, image_size(path, name, image_sizes), "brown")
+        rotation = numbers(path, where, "r", fields["r"], (3, 3)).T
+        place = numbers(path, where, "t", np.ravel(fields["t"]), (3,))
+        cameras.append(make_camera(path, name, lens, rotation, place))
+    return CameraRig(tuple(cameras), units)
+
+
+def save_label3d(rig: CameraRig, path: str | os.PathLike) -> None:
+    """Write ``params`` and ``camnames`` as DANNCE reads them, in the rig's unit."""
+    from scipy.io import savemat
+
+    params = np.empty((len(rig), 1), dtype=object)
+    names = np.empty((1, len(rig)), dtype=object)
+    for i, camera in enumerate(rig):
+        lens = as_brown(camera, 5, "Label3D")
+        k1, k2, p1, p2, k3 = lens.dist
+        params[i, 0] = {
+            "K": lens.matrix.T,
+            "RDistort": np.array([[k1, k2, k3]]),
+            "TDistort": np.array([[p1, p2]]),
+            "r": camera.rotation.T,
+            "t": camera.tvec.reshape(1, 3),
+        }
+        names[0, i] = camera.name
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        savemat(file, {"params": params, "camnames": names})
