@@ -155,7 +155,8 @@ def refine_cameras(
     Returns
     -------
     SelfCalibration
-        In the rig's world; its covariance is relative to the cameras that were held.
+        In the rig's world; the covariance of places is relative to the cameras that were held,
+        that of lenses is the rig's.
     """
     flat, shape, weights = _flattened(rig.names, xy, weights)
     chosen = _chosen(flat, weights)
@@ -168,7 +169,8 @@ def refine_cameras(
     fit = fit_gated(rig, seen, weights[:, chosen], noise_px, held_cameras=held, hold_distance=keep)
     points = np.full((flat.shape[1], 3), np.nan)
     points[chosen] = fit.points
-    return _result(fit, 1.0, points, chosen, shape, 0.0, noise_px)
+    found = _result(fit, 1.0, points, chosen, shape, 0.0, noise_px)
+    return _with_old(found, rig, [each for each in rig.names if each not in held])
 
 
 def resolve_camera(
@@ -200,8 +202,8 @@ def resolve_camera(
     Returns
     -------
     SelfCalibration
-        In the rig's world; the covariance is that of the named camera, the others taken as
-        exact.
+        In the rig's world. The covariance is the rig's own, where it has one, and in place of
+        the named camera's that of its new place, for which the others count as exact.
 
     Raises
     ------
@@ -228,7 +230,7 @@ def resolve_camera(
     fit = fit_gated(start, seen, weights[:, chosen], noise_px, held_cameras=others)
     points = np.full((flat.shape[1], 3), np.nan)
     points[chosen] = fit.points
-    return _result(fit, 1.0, points, chosen, shape, 0.0, noise_px)
+    return _with_old(_result(fit, 1.0, points, chosen, shape, 0.0, noise_px), rig, [name])
 
 
 def scale_rig(rig: CameraRig, factor: float, relative_sd: float = 0.0) -> CameraRig:
@@ -281,6 +283,21 @@ def _chosen(flat, weights):
     if len(rows) > _MAX_POINTS:
         rows = rows[np.linspace(0, len(rows) - 1, _MAX_POINTS).astype(int)]
     return rows
+
+
+def _with_old(found, rig, names):
+    """Put the new places of cameras into the covariance that the rig had before."""
+    if rig.covariance is None:
+        return found
+    new = found.rig.covariance
+    old = np.array(rig.covariance)
+    for name in names:
+        start, stop = rig.parameter_range(name)
+        old[start : start + 6] = old[:, start : start + 6] = 0.0
+        # its lens was fitted together with its old place
+        old[start + 6 : stop, :start] = old[:start, start + 6 : stop] = 0.0
+        old[start + 6 : stop, stop:] = old[stop:, start + 6 : stop] = 0.0
+    return replace(found, rig=replace(found.rig, covariance=old + new))
 
 
 def _result(fit: PointBundle, factor, points, chosen, shape, scale_error, noise_px):

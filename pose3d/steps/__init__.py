@@ -4,7 +4,7 @@
 projects                  create-project, add-recording, import-labels, check-labels
 training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
-reconstruction            calibrate-rig (in a project too), triangulate-recording
+reconstruction, placing   calibrate-rig (in a project too), triangulate-recording, refine-rig
 showing, exchange         show-recording, create-labeled-video, export-keypoints
 demonstration, checkup    demo: a recording with a known answer; what is installed
 calibration.steps         draw-board, detect-boards, orient-rig, place-cameras, show-rig,
@@ -36,6 +36,7 @@ HOMES = {
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
+    "refine_rig": "pose3d.steps.placing",
     "triangulate_recording": "pose3d.steps.reconstruction",
     "show_recording": "pose3d.steps.showing",
     "create_labeled_video": "pose3d.steps.showing",
