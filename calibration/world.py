@@ -115,7 +115,7 @@ def world_from_board(calibration: RigCalibration, frame: int) -> WorldFrame:
     units = calibration.rig.units
     note = (
         f"Origin and axes are those of the board at frame {frame}, z out of the print "
-        f"(± {tilt:.2g} degrees, origin ± {place:.2g} {units})."
+        f"(± {tilt:.2g} degrees, origin ± {place:.2g} {units}, cameras counted as exact)."
     )
     return WorldFrame(np.linalg.inv(pose @ flip), f"board:{frame}", note, tilt)
 

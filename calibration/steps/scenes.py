@@ -21,7 +21,7 @@ def place_cameras(
 
     For rooms that no board fills: at least four points whose places are known, six to find a
     wrong click, not on one line and best not all in one plane. Points without a place, seen by
-    several cameras, help too. Cameras whose place cannot be believed (FAIL) are written as
+    several cameras, help too. Lenses count as exact in the standard errors. Cameras whose place cannot be believed (FAIL) are written as
     .rejected.toml, never over a good file.
 
     Parameters
