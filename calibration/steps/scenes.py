@@ -21,8 +21,8 @@ def place_cameras(
 
     For rooms that no board fills: at least four points whose places are known, six to find a
     wrong click, not on one line and best not all in one plane. Points without a place, seen by
-    several cameras, help too. Lenses count as exact in the standard errors. Cameras whose place cannot be believed (FAIL) are written as
-    .rejected.toml, never over a good file.
+    several cameras, help too. Lenses count as exact in the standard errors. Cameras whose place
+    cannot be believed (FAIL) are written as .rejected.toml, never over a good file.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def place_cameras(
         Where pictures show them: a .csv with camera, point, x, y in pixels, or a folder with a
         .csv of point, x, y per camera.
     lenses : path
-        A calibration file whose lenses are taken, or a folder with pictures or a video of a
-        board per camera, not simultaneous (with --board).
+        A calibration file, ours or another program's, whose lenses are taken; or a folder with
+        pictures or a video of a board per camera, not simultaneous (with --board).
     board : path
         The board.toml of the board in the lens pictures.
     model : str
@@ -108,9 +108,9 @@ def _lenses(path, board, model, cameras):
     from calibration.errors import DataError
 
     if path.is_file():
-        from calibration.formats.toml import load_rig
+        from calibration.formats.exchange import load_any
 
-        rig = load_rig(path)
+        _, rig = load_any(path)
         missing = [name for name in cameras if name not in rig.names]
         if missing:
             raise DataError(
