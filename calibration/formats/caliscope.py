@@ -1,7 +1,6 @@
 """Caliscope's ``camera_array.toml``, and the ``config.toml`` of its older versions: metres."""
 
 import os
-import tomllib
 import warnings
 from pathlib import Path
 
@@ -12,11 +11,15 @@ from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
 from calibration.formats.reading import (
     as_brown,
+    check_count,
+    counted,
     field,
     make_camera,
     make_lens,
+    make_rig,
     numbers,
     read_text,
+    read_toml,
 )
 
 
@@ -31,13 +34,14 @@ def is_caliscope(path: Path) -> bool:
 
 def _sections(path):
     """Return the cameras' sections by their names."""
-    try:
-        document = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{path} is no TOML file, or was cut short ({error}).") from None
+    document = read_toml(path)
     cameras = document.get("cameras")
     if isinstance(cameras, dict):
-        return {f"cam_{key}": each for key, each in cameras.items() if isinstance(each, dict)}
+        found = {f"cam_{key}": each for key, each in cameras.items() if isinstance(each, dict)}
+        lost = [key for key, each in cameras.items() if not isinstance(each, dict)]
+        if lost:
+            raise DataError(f"{path}: cameras.{lost[0]} is no section. Export it again.")
+        return found
     return {
         key: each
         for key, each in document.items()
@@ -65,31 +69,25 @@ def load_caliscope(path: str | os.PathLike) -> CameraRig:
         where = f"camera {name!r}"
         matrix = numbers(path, where, "matrix", field(path, where, section, "matrix"), (3, 3))
         fisheye = bool(section.get("fisheye", False))
-        dist = np.ravel(np.asarray(field(path, where, section, "distortions"), dtype=np.float64))
-        lens = make_lens(
-            path,
-            name,
-            matrix,
-            dist,
-            field(path, where, section, "size"),
-            "fisheye" if fisheye else "brown",
-        )
-        rotation = np.asarray(section["rotation"], dtype=np.float64)
-        shape = (3, 3) if rotation.size == 9 else (3,)
-        rotation = numbers(path, where, "rotation", rotation, shape)
+        dist = field(path, where, section, "distortions")
+        dist = numbers(path, where, "distortions", dist, (np.size(dist),))
+        model = "fisheye" if fisheye else "brown"
+        lens = make_lens(path, name, matrix, dist, field(path, where, section, "size"), model)
         place = numbers(path, where, "translation", section["translation"], (3,))
-        cameras.append(make_camera(path, name, lens, rotation, place))
+        name = str(section.get("name", name))  # Caliscope has none; what is written here has
+        cameras.append(make_camera(path, name, lens, section["rotation"], place))
     if placeless:
         warnings.warn(f"{path}: {', '.join(placeless)} left out.", DataWarning, stacklevel=2)
     if not cameras:
         raise DataError(f"{path} holds no camera with a place. Calibrate in Caliscope, or here.")
-    return CameraRig(tuple(cameras), "m")
+    check_count(path, read_text(path), len(cameras) + len(placeless))
+    return make_rig(path, cameras, "m")
 
 
 def save_caliscope(rig: CameraRig, path: str | os.PathLike) -> None:
     """Write ``camera_array.toml``: metres, five coefficients, cameras by number."""
     scale = METRES[rig.units]
-    lines = []
+    lines = [counted(len(rig))]
     for i, camera in enumerate(rig):
         lens = camera.intrinsics
         if lens.model != "fisheye":
@@ -100,12 +98,12 @@ def save_caliscope(rig: CameraRig, path: str | os.PathLike) -> None:
             f"name = {_text(camera.name)}",
             "rotation_count = 0",
             "ignore = false",
+            f"fisheye = {str(lens.model == 'fisheye').lower()}",
             f"size = {list(lens.image_size)}",
             f"matrix = {lens.matrix.tolist()}",
             f"distortions = {lens.dist.tolist()}",
             f"rotation = {camera.rvec.tolist()}",
             f"translation = {(camera.tvec * scale).tolist()}",
-            f"fisheye = {str(lens.model == 'fisheye').lower()}",
             "",
         ]
     write_text(path, "\n".join(lines))

@@ -11,10 +11,15 @@ from calibration.errors import DataError
 from calibration.files import write_text
 from calibration.formats.reading import (
     as_brown,
+    check_count,
+    counted,
     field,
+    load_yaml,
     make_camera,
     make_lens,
+    make_rig,
     numbers,
+    read_text,
     read_yaml,
 )
 
@@ -37,12 +42,16 @@ def load_kalibr(path: str | os.PathLike) -> CameraRig:
         If there is no such file, or a camera is of a model that Kalibr has and this has not.
     """
     path = Path(path)
-    found = {
-        key: each
-        for key, each in read_yaml(path).items()
-        if isinstance(each, dict) and "intrinsics" in each
-    }
+    text = read_text(path)
+    found = {key: each for key, each in load_yaml(path, text).items() if _is_camera(each)}
     names = sorted(found, key=lambda key: (len(key), key))
+    wanted = [f"cam{i}" for i in range(len(names))]
+    if names != wanted:
+        # each camera's pose is given in the one before: without one, all after it are wrong
+        raise DataError(
+            f"{path} holds {', '.join(names)}; expected {', '.join(wanted)}, each placed in the "
+            "one before. A camera was lost or renamed: export it again."
+        )
     cameras, pose = [], np.eye(4)
     for i, key in enumerate(names):
         section, where = found[key], f"camera {key!r}"
@@ -51,8 +60,9 @@ def load_kalibr(path: str | os.PathLike) -> CameraRig:
                 f"{path}, {where}: its model is {section['camera_model']!r}; pinhole alone is "
                 "known. Calibrate it in Kalibr as pinhole-radtan or pinhole-equi."
             )
-        fx, fy, cx, cy = numbers(path, where, "intrinsics", section["intrinsics"], (4,))
-        kind = section.get("distortion_model", "none")
+        inner = field(path, where, section, "intrinsics")
+        fx, fy, cx, cy = numbers(path, where, "intrinsics", inner, (4,))
+        kind = str(field(path, where, section, "distortion_model"))
         models = {"radtan": "brown", "equidistant": "fisheye", "none": "pinhole"}
         if kind not in models:
             raise DataError(
@@ -68,12 +78,28 @@ def load_kalibr(path: str | os.PathLike) -> CameraRig:
         )
         if i:
             motion = field(path, where, section, "T_cn_cnm1")
-            pose = numbers(path, where, "T_cn_cnm1", motion, (4, 4)) @ pose
+            motion = numbers(path, where, "T_cn_cnm1", motion, (4, 4))
+            if not np.array_equal(motion[3], [0, 0, 0, 1]):
+                raise DataError(
+                    f"{path}, {where}: the last row of T_cn_cnm1 is {motion[3].tolist()}; expected "
+                    "0, 0, 0, 1. Is it transposed? Export it again."
+                )
+            pose = motion @ pose
+        elif "T_cn_cnm1" in section:
+            raise DataError(
+                f"{path}, {where}: it is placed in a camera before, and there is none. A camera "
+                "was lost: export the file again."
+            )
         name = str(section.get("name", key))
         cameras.append(make_camera(path, name, lens, pose[:3, :3], pose[:3, 3]))
-    if not cameras:
-        raise DataError(f"{path} holds no camera.")
-    return CameraRig(tuple(cameras), "m")
+    check_count(path, text, len(cameras))
+    return make_rig(path, cameras, "m")
+
+
+def _is_camera(section):
+    return isinstance(section, dict) and bool(
+        {"camera_model", "intrinsics", "distortion_model", "T_cn_cnm1"} & set(section)
+    )
 
 
 def save_kalibr(rig: CameraRig, path: str | os.PathLike) -> None:
@@ -100,4 +126,5 @@ def save_kalibr(rig: CameraRig, path: str | os.PathLike) -> None:
             motion[:3, 3] *= scale
             section["T_cn_cnm1"] = motion.tolist()
         chain[f"cam{i}"] = section
-    write_text(path, yaml.safe_dump(chain, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(chain, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    write_text(path, f"{counted(len(rig))}\n{text}")

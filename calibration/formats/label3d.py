@@ -4,39 +4,39 @@
 """
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from calibration.cameras import CameraRig
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.files import atomic_path
+from calibration.formats.matlab import read_mat
 from calibration.formats.reading import (
     as_brown,
     image_size,
     make_camera,
     make_lens,
+    make_rig,
     numbers,
-    read_bounded,
 )
 
 #: MATLAB counts pixels from one.
 _FIRST_PIXEL = 1.0
 
 
-def _read(path):
-    """Read the variables of a MATLAB 5 file."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    read_bounded(path)
-    try:
-        return loadmat(path, squeeze_me=True, struct_as_record=False)
-    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, IndexError) as error:
-        raise DataError(
-            f"{path} cannot be read as a MATLAB file ({error}). Save it in MATLAB with -v7."
-        ) from None
+def _params(path):
+    """Return the cameras' fields and names that a file has."""
+    found = read_mat(path, ("params", "camParams", "camnames"))
+    params = found.get("params", found.get("camParams"))
+    if isinstance(params, list):  # a struct array, or cells with a struct each
+        params = [each[0] if isinstance(each, list) and each else each for each in params]
+    names = found.get("camnames")
+    if isinstance(names, str):
+        names = [names]
+    return params, names
 
 
 def is_label3d(path: Path) -> bool:
@@ -44,10 +44,9 @@ def is_label3d(path: Path) -> bool:
     if path.suffix.lower() != ".mat":
         return False
     try:
-        found = _read(path)
+        return isinstance(_params(path)[0], list)
     except DataError:
         return False
-    return "params" in found or "camParams" in found
 
 
 def load_label3d(
@@ -77,34 +76,50 @@ def load_label3d(
         If there is no such file, or a camera lacks a field.
     """
     path = Path(path)
-    found = _read(path)
-    params = np.atleast_1d(found.get("params", found.get("camParams")))
-    if params.size == 0 or params[0] is None:
+    params, names = _params(path)
+    if not isinstance(params, list) or not params:
         raise DataError(f"{path} holds no params with cameras. Give the file that has them.")
-    names = np.atleast_1d(found.get("camnames", []))
-    names = [str(name) for name in names]
-    if len(names) != len(params):
+    if names is None:
         names = [f"Camera{i + 1}" for i in range(len(params))]
+        warnings.warn(
+            f"{path} has no camnames: its cameras are called {', '.join(names)}. If it had some, "
+            "it was cut short.",
+            DataWarning,
+            stacklevel=2,
+        )
+    if not isinstance(names, list) or len(names) != len(params):
+        n_names = len(names) if isinstance(names, list) else 0
+        raise DataError(
+            f"{path} has {len(params)} cameras in params and {n_names} in camnames. Save the two "
+            "of the same cameras."
+        )
+    names = [str(name) for name in names]
     cameras = []
     for name, each in zip(names, params, strict=True):
         where = f"camera {name!r}"
-        fields = {key: getattr(each, key, None) for key in ("K", "RDistort", "TDistort", "r", "t")}
+        each = each if isinstance(each, dict) else {}
+        fields = {key: each.get(key) for key in ("K", "RDistort", "TDistort", "r", "t")}
         missing = [key for key, value in fields.items() if value is None]
         if missing:
             raise DataError(f"{path}, {where}: there is no {missing[0]!r}. Save its params whole.")
         matrix = numbers(path, where, "K", fields["K"], (3, 3)).T.copy()
         if not zero_based:
             matrix[:2, 2] -= _FIRST_PIXEL
+        given = numbers(path, where, "RDistort", fields["RDistort"], (np.size(fields["RDistort"]),))
+        if given.size not in (2, 3):
+            raise DataError(
+                f"{path}, {where}: RDistort has {given.size} numbers; expected two or three. "
+                "Calibrate with the radial model that DANNCE uses."
+            )
         radial = np.zeros(3)
-        given = np.ravel(fields["RDistort"]).astype(np.float64)
-        radial[: given.size] = given[:3]
-        tangential = numbers(path, where, "TDistort", np.ravel(fields["TDistort"]), (2,))
+        radial[: given.size] = given
+        tangential = numbers(path, where, "TDistort", fields["TDistort"], (2,))
         dist = [radial[0], radial[1], *tangential, radial[2]]
         lens = make_lens(path, name, matrix, dist, image_size(path, name, image_sizes), "brown")
         rotation = numbers(path, where, "r", fields["r"], (3, 3)).T
-        place = numbers(path, where, "t", np.ravel(fields["t"]), (3,))
+        place = numbers(path, where, "t", fields["t"], (3,))
         cameras.append(make_camera(path, name, lens, rotation, place))
-    return CameraRig(tuple(cameras), units)
+    return make_rig(path, cameras, units)
 
 
 def save_label3d(rig: CameraRig, path: str | os.PathLike) -> None:
@@ -125,4 +140,4 @@ def save_label3d(rig: CameraRig, path: str | os.PathLike) -> None:
         }
         names[0, i] = camera.name
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        savemat(file, {"params": params, "camnames": names})
+        savemat(file, {"camnames": names, "params": params})

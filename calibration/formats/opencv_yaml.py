@@ -17,20 +17,24 @@ from calibration.errors import DataError
 from calibration.files import atomic_path
 from calibration.formats.reading import (
     as_brown,
+    check_file_names,
     image_size,
+    in_order,
     make_camera,
     make_lens,
+    make_rig,
     numbers,
     read_bounded,
 )
+from calibration.formats.storage import read_storage
 
 _SUFFIXES = (".yaml", ".yml", ".xml")
 
 
 def storage_files(path: Path) -> list[Path]:
     """Return the files of FileStorage at a path: itself, or those of a folder."""
-    found = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [each for each in found if each.suffix.lower() in _SUFFIXES and each.is_file()]
+    found = path.iterdir() if path.is_dir() else [path]
+    return in_order(each for each in found if each.suffix.lower() in _SUFFIXES and each.is_file())
 
 
 def storage_kind(path: Path) -> str | None:
@@ -43,32 +47,6 @@ def storage_kind(path: Path) -> str | None:
         if stored and (b"camera_matrix" in head or b"cameraMatrix" in head):
             return "opencv"
     return None
-
-
-def _opened(path):
-    """Read all that a file of FileStorage holds, matrices and numbers, by name."""
-    import cv2
-
-    read_bounded(path)
-    found = {}
-    try:
-        storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
-        root = storage.root()
-        for key in root.keys():  # noqa: SIM118  not a mapping
-            node = root.getNode(key)
-            if node.isMap():
-                found[key] = node.mat()
-            elif node.isReal() or node.isInt():
-                found[key] = node.real()
-            elif node.isSeq():
-                found[key] = np.array([node.at(i).real() for i in range(node.size())])
-        storage.release()
-    except (cv2.error, SystemError) as error:
-        raise DataError(
-            f"{path} cannot be read by OpenCV ({str(error).splitlines()[0]}). Was it cut short? "
-            "Export it again."
-        ) from None
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _first(found, *names):
@@ -117,7 +95,7 @@ def _load(path, units, sizes, *, transposed):
         raise FileNotFoundError(f"There is no .yaml or .xml file of a camera at {path}.")
     cameras = []
     for file in files:
-        found = _opened(file)
+        found = read_storage(file)
         matrix = _first(found, "intrinsicMatrix", "camera_matrix", "cameraMatrix", "K")
         dist = _first(found, "distortionCoefficients", "distortion_coefficients", "distCoeffs", "D")
         if matrix is None:
@@ -131,21 +109,27 @@ def _load(path, units, sizes, *, transposed):
                 "it, or give the lens to calibrate-rig."
             )
         matrix = numbers(file, where, "the camera matrix", matrix, (3, 3))
-        rotation = numbers(file, where, "R", rotation, (3, 3) if rotation.size == 9 else (3,))
+        rotation = numbers(file, where, "R", rotation, (3, 3) if np.size(rotation) == 9 else (3,))
         if transposed:
             matrix, rotation = matrix.T, rotation.T
-        dist = np.zeros(5) if dist is None else np.ravel(dist)
+        dist = np.zeros(5) if dist is None else dist
+        dist = numbers(file, where, "the distortion", dist, (np.size(dist),))
+        place = numbers(file, where, "T", place, (3,))
         size = _first(found, "image_size", "imageSize")
         if size is None and "image_width" in found and "image_height" in found:
             size = (found["image_width"], found["image_height"])
+        if size is not None:
+            size = numbers(file, where, "the image size", size, (2,))
         if size is None:
             size = image_size(file, file.stem, sizes)
         model = "rational" if dist.size == 8 else "brown"
         if str(_first(found, "fisheye", "fisheye_model") or 0) not in ("0", "0.0"):
             model = "fisheye"
-        lens = make_lens(file, file.stem, matrix, dist, np.ravel(size), model)
-        cameras.append(make_camera(file, file.stem, lens, rotation, np.ravel(place)))
-    return CameraRig(tuple(cameras), units)
+        elif dist.size == 0:
+            model = "pinhole"
+        lens = make_lens(file, file.stem, matrix, dist, size, model)
+        cameras.append(make_camera(file, file.stem, lens, rotation, place))
+    return make_rig(path, cameras, units)
 
 
 def save_opencv(rig: CameraRig, folder: str | os.PathLike) -> None:
@@ -183,9 +167,7 @@ def _save(rig, folder, entries):
 
     # all of it before the first file: what cannot be held leaves none behind
     contents = [(camera, list(entries(camera))) for camera in rig]
-    for camera in rig:
-        if Path(camera.name).name != camera.name:
-            raise DataError(f"Camera {camera.name!r} cannot be a file's name. Rename it first.")
+    check_file_names(rig)
     folder.mkdir(parents=True, exist_ok=True)
     for camera, fields in contents:
         with atomic_path(folder / f"{camera.name}.yaml") as temporary:

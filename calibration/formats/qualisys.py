@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.cameras import CameraRig
 from calibration.errors import DataError
-from calibration.formats.reading import make_camera, make_lens, read_text
+from calibration.formats.reading import make_camera, make_lens, make_rig, read_text
 
 #: Qualisys counts a pixel in 64 parts.
 _PARTS = 64.0
@@ -37,8 +37,6 @@ def load_qualisys(path: str | os.PathLike) -> CameraRig:
     """
     path = Path(path)
     text = read_text(path)
-    if "<!ENTITY" in text or "<!DOCTYPE" in text:
-        raise DataError(f"{path} declares entities, which no calibration does. Export it again.")
     found: list[dict] = []
 
     def start(tag, attributes):
@@ -47,8 +45,12 @@ def load_qualisys(path: str | os.PathLike) -> CameraRig:
         elif found and tag in ("transform", "intrinsic", "fov_video"):
             found[-1].setdefault(tag, attributes)
 
+    def forbid(*_):
+        raise DataError(f"{path} declares entities, which no calibration does. Export it again.")
+
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = forbid
     try:
         # some writers leave out the declaration's encoding or lie about it
         parser.Parse(re.sub(r"^<\?xml[^>]*\?>", "", text.strip()), True)
@@ -84,6 +86,4 @@ def load_qualisys(path: str | os.PathLike) -> CameraRig:
         lens = make_lens(path, name, matrix, dist, size, "brown")
         rotation = np.diag([1.0, -1.0, -1.0]) @ axes
         cameras.append(make_camera(path, name, lens, rotation, -rotation @ position))
-    if not cameras:
-        raise DataError(f"{path} holds no camera. Export it again.")
-    return CameraRig(tuple(cameras), "mm")
+    return make_rig(path, cameras, "mm")

@@ -1,7 +1,9 @@
 """What readers of other programs' calibrations share: bounded files, careful YAML, lens models."""
 
+import re
+import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,15 @@ import numpy as np
 import yaml
 
 from calibration import lenses
-from calibration.cameras import Camera, Intrinsics
+from calibration.cameras import METRES, Camera, CameraRig, Intrinsics
 from calibration.errors import DataError, DataWarning
 from calibration.rotations import nearest_rotations, rotation_vectors
 
 #: A calibration of 32 cameras takes some 20 kB; what is larger is something else.
 MAX_BYTES = 5_000_000
+
+#: Characters of YAML: a reader in Python takes seconds for more.
+MAX_YAML = 1_000_000
 
 #: Rows of a rotation may be off a rotation by this, by the rounding of their file.
 _ROTATION_TOLERANCE = 1e-3
@@ -51,54 +56,170 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases and repeated keys: neither belongs in a calibration."""
+class PlainLoader(yaml.SafeLoader):
+    """YAML without aliases and repeated keys: neither belongs in a calibration.
+
+    Keys are text as they stand, so that a camera called ``no`` or ``1`` keeps its name.
+    """
 
     def compose_node(self, parent, index):
+        """Make a node of what comes next, unless it is an alias."""
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError(f"an alias on line {self.peek_event().start_mark.line + 1}")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node, deep=True):
+        """Make a dict of a mapping; see the class."""
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.YAMLError(f"no mapping on line {node.start_mark.line + 1}")
+        found = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"a name that is none, on line {line}")
+            if key.value in found:
+                raise yaml.YAMLError(f"{key.value!r} twice, on line {line}")
+            found[key.value] = self.construct_object(value, deep=True)
+        return found
 
-def _mapping(loader, node, deep=False):
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    repeated = {key for key in keys if keys.count(key) > 1}
-    if repeated:
-        line = node.start_mark.line + 1
-        raise yaml.YAMLError(
-            f"{sorted(map(str, repeated))[0]!r} twice, in the part from line {line}"
+
+PlainLoader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, PlainLoader.construct_mapping
+)
+
+
+def load_yaml(path: Path, text: str, loader: type[PlainLoader] = PlainLoader) -> dict[str, Any]:
+    """Read YAML of plain values: no aliases, no repeated keys, no objects.
+
+    Raises
+    ------
+    DataError
+        If it is no YAML, or anything but a mapping, or larger than a calibration.
+    """
+    if len(text) > MAX_YAML:
+        raise DataError(
+            f"{path} has {len(text)} characters; a calibration in YAML has fewer than {MAX_YAML}. "
+            "Give the calibration file itself."
         )
-    return {
-        key: loader.construct_object(value, deep=True)
-        for key, (_, value) in zip(keys, node.value, strict=True)
-    }
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+    try:
+        found = yaml.load(text, Loader=loader)  # noqa: S506  a SafeLoader
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise DataError(
+            f"{path} is no YAML file that can be used: {error or type(error).__name__}. Was it cut "
+            "short? Export it again."
+        ) from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no named values. Give the calibration file itself.")
+    return found
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """Read a YAML file of plain values.
+    """Read a YAML file of plain values; see `load_yaml`."""
+    return load_yaml(path, read_text(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
 
     Raises
     ------
     FileNotFoundError, DataError
-        If there is none, or it is no YAML, has aliases, repeated keys or anything but a mapping.
+        If there is none, or it is no TOML.
     """
     try:
-        found = yaml.load(read_text(path), Loader=_Loader)  # noqa: S506  a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{path} is no YAML file that can be used: {error}. Restore it.") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path} holds no named values. Give the calibration file itself.")
-    return found
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise DataError(
+            f"{path} is no TOML file, or was cut short ({error}). Restore it, or export it again."
+        ) from None
+
+
+def counted(n_cameras: int) -> str:
+    """Return the comment that says how many cameras a file has, for TOML and YAML."""
+    return f"# {n_cameras} cameras"
+
+
+def check_count(path: Path, text: str, n_cameras: int) -> None:
+    """Notice a file of text that was cut short, as far as that can be noticed.
+
+    Raises
+    ------
+    DataError
+        If it says in its first line how many cameras it has, as files from here do, and has
+        another number.
+
+    Warns
+    -----
+    DataWarning
+        If its last line does not end.
+    """
+    said = re.match(r"# (\d{1,6}) cameras\s", text)
+    if said and int(said[1]) != n_cameras:
+        raise DataError(
+            f"{path} says {said[1]} cameras and holds {n_cameras}. It was cut short or changed: "
+            "export it again."
+        )
+    if not text.endswith("\n"):
+        warnings.warn(
+            f"{path} does not end with the end of a line: it may have been cut short. It holds "
+            f"{n_cameras} cameras; see that none is missing, and that the last one is right.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def in_order(names: Iterable[Path]) -> list[Path]:
+    """Return files in the order of the numbers in their names: cam_2 before cam_10."""
+    return sorted(
+        names,
+        key=lambda path: [
+            (int(part), "") if part.isdecimal() else (-1, part)
+            for part in re.split(r"(\d+)", path.stem)
+        ],
+    )
+
+
+def check_file_names(rig: CameraRig) -> None:
+    """Refuse cameras whose names cannot be those of files, as formats of folders need.
+
+    Raises
+    ------
+    DataError
+        Naming the camera.
+    """
+    for name in rig.names:
+        if not name.strip(". ") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
+            raise DataError(
+                f"Camera {name!r} cannot be a file's name, which this format takes it for. Rename "
+                "it first."
+            )
+
+
+def make_rig(path: Path, cameras: Iterable[Camera], units: str) -> CameraRig:
+    """Make a rig of a file's cameras, or say what is wrong with them."""
+    cameras = tuple(cameras)
+    if units not in METRES:
+        raise ValueError(f"units is {units!r}; expected one of {', '.join(METRES)}.")
+    if not cameras:
+        raise DataError(f"{path} holds no camera. Was it cut short? Export it again.")
+    try:
+        return CameraRig(cameras, units)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def numbers(path: Path, where: str, field: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return a field as finite numbers of a shape, or say which field of which camera is wrong."""
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.full(0, np.nan)
     if array.size == int(np.prod(shape)):
         array = array.reshape(shape)
@@ -129,8 +250,9 @@ def make_camera(
     path: Path, name: str, lens: Intrinsics, rotation: np.ndarray, tvec: np.ndarray
 ) -> Camera:
     """Make a camera of a rotation matrix or vector, checked to be one."""
-    rotation = np.asarray(rotation, dtype=np.float64)
-    if rotation.shape == (3, 3):
+    shape = (3, 3) if np.size(rotation) == 9 else (3,)
+    rotation = numbers(path, f"camera {name!r}", "its rotation", rotation, shape)
+    if shape == (3, 3):
         nearest = nearest_rotations(rotation)
         if not np.abs(rotation - nearest).max() < _ROTATION_TOLERANCE:
             raise DataError(
@@ -141,15 +263,18 @@ def make_camera(
         rotation = rotation_vectors(nearest)
     try:
         return Camera(name, lens, rotation, tvec)
-    except ValueError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}, camera {name!r}: {error}") from None
 
 
 def make_lens(path: Path, name: str, matrix, dist, size, model: str) -> Intrinsics:
     """Make a lens, or say which camera's is none."""
     try:
-        return Intrinsics(matrix, dist, tuple(int(side) for side in size), model)
-    except (TypeError, ValueError) as error:
+        sides = tuple(float(side) for side in size)
+        if len(sides) != 2 or not all(side.is_integer() for side in sides):
+            raise ValueError(f"the image size is {_short(size)}; expected two whole numbers.")
+        return Intrinsics(matrix, dist, tuple(int(side) for side in sides), model)
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}, camera {name!r}: {error}") from None
 
 

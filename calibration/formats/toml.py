@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -22,10 +21,11 @@ import numpy as np
 
 from calibration import lenses
 from calibration.boards import CharucoBoard, Checkerboard
-from calibration.cameras import Camera, CameraRig, Intrinsics
+from calibration.cameras import CameraRig, Intrinsics
 from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
 from calibration.formats import evidence
+from calibration.formats.reading import make_camera, numbers, read_toml
 from calibration.results import Finding, RigCalibration, Verdict
 
 _NOT_CAMERAS = ("metadata", "capture_volume", "charuco", "checkerboard")
@@ -264,14 +264,11 @@ def _read(path):
         raise FileNotFoundError(
             f"There is no calibration {path}. Make one with calibrate-rig, or give its path."
         )
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} is no TOML file, or was cut short ({error}). Restore it, or calibrate again."
-        ) from None
-    if not document:
+    if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty. Restore it, or calibrate again.")
+    document = read_toml(path)
+    if not document or not isinstance(document.get("metadata", {}), dict):
+        raise DataError(f"{path} holds no cameras. Restore it, or calibrate again.")
     return document
 
 
@@ -282,8 +279,16 @@ def _rig(path, document, units):
         for name, section in document.items()
         if name not in _NOT_CAMERAS and isinstance(section, dict)
     }
-    if all(re.fullmatch(r"cam_\d+", name) for name in sections):
+    if sections and all(re.fullmatch(r"cam_\d{1,9}", name) for name in sections):
         sections = dict(sorted(sections.items(), key=lambda item: int(item[0][4:])))
+        first, *_, last = (int(name[4:]) for name in [*sections, list(sections)[-1]])
+        if last - first + 1 > len(sections):
+            warnings.warn(
+                f"{path} has the sections {', '.join(sections)}, whose numbers have gaps: a camera "
+                "may have been lost. See that none is missing.",
+                DataWarning,
+                stacklevel=3,
+            )
     cameras = tuple(_camera(path, name, section) for name, section in sections.items())
     about = document.get("metadata", {})
     if "metadata" not in document and cameras:
@@ -301,8 +306,10 @@ def _rig(path, document, units):
             "cut short or edited: restore it, or calibrate again."
         )
     said = about.get("units")
+    if not (said is None or isinstance(said, str)):
+        raise DataError(f'{path}: units is {said!r}; expected a text such as "mm". Correct it.')
     if said is None:
-        metres = all(len(section["distortions"]) == 4 for section in sections.values())
+        metres = all(np.size(section["distortions"]) == 4 for section in sections.values())
         metres = metres and not any(section.get("fisheye") for section in sections.values())
         said = units or ("m" if metres else "mm")
         if units is None:
@@ -334,18 +341,15 @@ def _camera(path, section, fields):
     model = fields.get("model")
     if model is None:
         by_length = {4: "brown", 5: "brown", 8: "rational"}
-        model = "fisheye" if fields.get("fisheye") else by_length.get(len(dist), "brown")
+        model = "fisheye" if fields.get("fisheye") else by_length.get(np.size(dist), "brown")
+    where = f"camera {name!r} (section {section})"
+    dist = numbers(path, where, "distortions", dist, (np.size(dist),))
     try:
         if lenses.COEFFICIENTS.get(model) == 0:
             if np.any(dist):
-                raise ValueError(f"distortions are {dist}; a pinhole has none.")
+                raise ValueError(f"distortions are {dist.tolist()}; a pinhole has none.")
             dist = []
         lens = Intrinsics(fields["matrix"], dist, tuple(fields["size"]), model)
-        rotation = np.asarray(fields["rotation"], dtype=np.float64)
-        if rotation.shape == (3, 3):
-            from calibration.rotations import rotation_vectors
-
-            rotation = rotation_vectors(rotation)
-        return Camera(name, lens, rotation, fields["translation"])
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, camera {name!r} (section {section}): {error}") from None
+        raise DataError(f"{path}, {where}: {error}") from None
+    return make_camera(path, name, lens, fields["rotation"], fields["translation"])

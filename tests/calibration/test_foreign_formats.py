@@ -1,6 +1,7 @@
 """Calibrations of other programs: there and back, real files, and files that lie."""
 
 import pickle
+import re
 import warnings
 from dataclasses import replace
 
@@ -218,7 +219,7 @@ def test_files_cut_short_never_lose_a_camera_in_silence(format, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda text: text.replace("intrinsics:\n  - ", "intrinsics:\n  - .nan\n  - "), "'cam0'"),
+        (lambda text: re.sub(r"intrinsics: \[[^,]*", "intrinsics: [.nan", text), "'cam0'.*finite"),
         (lambda text: text.replace("resolution", "solution"), "resolution"),
         (lambda text: text.replace("radtan", "fov"), "'fov'"),
         (lambda text: text + text, "twice"),
@@ -229,8 +230,7 @@ def test_broken_camchains_are_refused_by_what_is_wrong(change, named, tmp_path):
     path = tmp_path / "chain.yaml"
     save_as(rig_for("kalibr", 2), path, "kalibr")
     text = path.read_text()
-    if change(text) == text:
-        pytest.skip("the file does not have what would be changed")
+    assert change(text) != text
     path.write_text(change(text))
     with pytest.raises(DataError, match=named):
         load_any(path, "kalibr")
