@@ -80,6 +80,14 @@ FORMATS = {
     ),
 }  # fmt: skip
 
+#: Who projects with OpenCV, which ignores skew; Kalibr cannot say it and refuses.
+_BLIND_TO_SKEW = {
+    "anipose": "aniposelib",
+    "pose2sim": "Pose2Sim",
+    "caliscope": "Caliscope",
+    "opencv": "OpenCV",
+}
+
 #: Unit that a format's files are in by habit where they do not say.
 _HABITS = {"jarvis": "mm", "label3d": "mm"}
 
@@ -219,6 +227,10 @@ def save_as(rig: CameraRig, path: str | os.PathLike, format: str) -> None:
         able = ", ".join(name for name, each in FORMATS.items() if each.save)
         raise ValueError(f"format is {format!r}; what can be written is {able}.")
     entry = FORMATS[format]
+    if format in _BLIND_TO_SKEW:
+        from calibration.formats.carrying import check_skew
+
+        check_skew(rig, _BLIND_TO_SKEW[format], keeps=format == "anipose")
     module = f"{_HERE}.pose2sim" if format == "pose2sim" else entry.module
     writer: Callable[..., None] = getattr(import_module(module), entry.save)
     writer(rig, path)

@@ -9,8 +9,8 @@ import yaml
 from calibration.cameras import METRES, CameraRig
 from calibration.errors import DataError
 from calibration.files import write_text
+from calibration.formats.carrying import as_brown
 from calibration.formats.reading import (
-    as_brown,
     check_count,
     counted,
     field,

@@ -13,9 +13,9 @@ import numpy as np
 from calibration.cameras import CameraRig
 from calibration.errors import DataError, DataWarning
 from calibration.files import atomic_path
+from calibration.formats.carrying import as_brown
 from calibration.formats.matlab import read_mat
 from calibration.formats.reading import (
-    as_brown,
     image_size,
     make_camera,
     make_lens,

@@ -15,8 +15,8 @@ import numpy as np
 from calibration.cameras import Camera, CameraRig
 from calibration.errors import DataError
 from calibration.files import atomic_path
+from calibration.formats.carrying import as_brown
 from calibration.formats.reading import (
-    as_brown,
     check_file_names,
     image_size,
     in_order,

@@ -2,11 +2,12 @@
 
 import json
 import os
+import warnings
 
 from calibration.cameras import METRES, CameraRig
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
-from calibration.formats.reading import as_brown
+from calibration.formats.carrying import as_brown
 
 
 def save_pose2sim(rig: CameraRig, path: str | os.PathLike) -> None:
@@ -18,7 +19,19 @@ def save_pose2sim(rig: CameraRig, path: str | os.PathLike) -> None:
     ------
     DataError
         If a lens cannot be held, or a camera bears a name that Pose2Sim skips.
+
+    Warns
+    -----
+    DataWarning
+        If nobody chose the rig's world, whose z axis is then the first camera's line of sight.
     """
+    if not rig.world:
+        warnings.warn(
+            "Pose2Sim takes z for up, and nobody chose this calibration's world: its z may point "
+            "anywhere. Turn it first (orient-rig).",
+            DataWarning,
+            stacklevel=2,
+        )
     scale = METRES[rig.units]
     lines = []
     for camera in rig:

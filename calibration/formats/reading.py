@@ -1,17 +1,15 @@
-"""What readers of other programs' calibrations share: bounded files, careful YAML, lens models."""
+"""What readers of other programs' calibrations share: bounded files, careful YAML, checks."""
 
 import re
 import tomllib
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from calibration import lenses
 from calibration.cameras import METRES, Camera, CameraRig, Intrinsics
 from calibration.errors import DataError, DataWarning
 from calibration.rotations import nearest_rotations, rotation_vectors
@@ -289,77 +287,3 @@ def image_size(path: Path, name: str, sizes: Mapping[str, tuple[int, int]] | Non
         f"{path} does not say the image size of camera {name!r}, as its format never does. Give "
         f"it (--image-size {name}=1280x1024, or 1280x1024 for all cameras), or the cameras' videos."
     )
-
-
-#: A lens is carried over by fitting another model where that is off by less than this, px.
-REFIT_PX = 0.5
-
-
-def as_brown(camera: Camera, n_coefficients: int, target: str) -> Intrinsics:
-    """Carry a lens over to the Brown model with so many coefficients (4 or 5).
-
-    Parameters
-    ----------
-    camera : Camera
-        Whose lens.
-    n_coefficients : {4, 5}
-        k1, k2, p1, p2 and perhaps k3.
-    target : str
-        What it is for, for messages.
-
-    Returns
-    -------
-    Intrinsics
-        Of model "brown", five coefficients, k3 zero where there are four.
-
-    Warns
-    -----
-    DataWarning
-        Where the model had to be fitted: by how much it is off in the image.
-
-    Raises
-    ------
-    DataError
-        If it is off by half a pixel or more.
-    """
-    lens = camera.intrinsics
-    dist = np.zeros(5)
-    if lens.model == "pinhole":
-        return replace(lens, dist=dist, model="brown")
-    if lens.model == "brown" and (n_coefficients == 5 or lens.dist[4] == 0):
-        return lens
-    x, y = (np.linspace(0, side - 1, 33) for side in lens.image_size)
-    pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    straight = lens.undistort(pixels)
-    good = np.isfinite(straight).all(axis=1)
-    points, bent = straight[good], lenses.distort(straight[good], lens.dist, lens.model)
-    a, b = points.T
-    r2 = a * a + b * b
-    slopes = np.stack(
-        [
-            np.stack([a * r2, b * r2], axis=1),
-            np.stack([a * r2**2, b * r2**2], axis=1),
-            np.stack([2 * a * b, r2 + 2 * b * b], axis=1),
-            np.stack([r2 + 2 * a * a, 2 * a * b], axis=1),
-            np.stack([a * r2**3, b * r2**3], axis=1),
-        ][:n_coefficients],
-        axis=-1,
-    )
-    found = np.linalg.lstsq(
-        slopes.reshape(-1, n_coefficients), (bent - points).ravel(), rcond=None
-    )[0]
-    dist[:n_coefficients] = found
-    off = lens.matrix[0, 0] * np.linalg.norm(lenses.distort(points, dist, "brown") - bent, axis=1)
-    if not good.all() or off.max() >= REFIT_PX:
-        raise DataError(
-            f"Camera {camera.name!r} has a {lens.model} lens, which {target} cannot hold: the "
-            f"nearest it has is up to {off.max():.2g} px off in the image. Calibrate with "
-            "--model brown (or k1k2p1p2), or export to another format."
-        )
-    warnings.warn(
-        f"{target} cannot hold the {lens.model} lens of camera {camera.name!r}; the nearest it has "
-        f"is written, up to {off.max():.2g} px off in the image.",
-        DataWarning,
-        stacklevel=3,
-    )
-    return replace(lens, dist=dist, model="brown")

@@ -1,8 +1,10 @@
 """Steps: calibrations from and for other programs."""
 
 import os
+import warnings
 from pathlib import Path
 
+from calibration.errors import DataWarning
 from calibration.results import Outcome
 
 
@@ -50,6 +52,14 @@ def import_calibration(
     filmed = _video_sizes(videos)
     format, rig = load_any(source, format, units=units, image_sizes={**filmed, **sizes})
     check_sizes(rig, filmed, source)
+    unseen = [name for name in rig.names if name not in filmed]
+    if videos is not None and unseen:
+        warnings.warn(
+            f"{videos} holds no video of {', '.join(unseen)}: their image sizes are not checked. "
+            "See that the videos bear the cameras' names.",
+            DataWarning,
+            stacklevel=2,
+        )
     inputs = {"calibration": source} if source.is_file() else {}
     origin = provenance("import_calibration", {"format": format, "units": rig.units}, inputs)
     save_rig(rig, out, origin)
@@ -105,9 +115,10 @@ def export_calibration(
         if units not in METRES:
             raise ValueError(f"units is {units!r}; expected one of {', '.join(METRES)}.")
         scale = np.diag([METRES[rig.units] / METRES[units]] * 3 + [1.0])
-        rig = CameraRig(move_rig(rig, scale).cameras, units)
+        rig = CameraRig(move_rig(rig, scale).cameras, units, world=rig.world)
     save_as(rig, out, format)
-    return _outcome(rig, out, f"Wrote {len(rig)} cameras for {FORMATS[format].told}.")
+    kept = "" if format == "anipose" else f" Standard errors and verdict stay in {source}."
+    return _outcome(rig, out, f"Wrote {len(rig)} cameras for {FORMATS[format].told}.{kept}")
 
 
 def _sizes(texts):

@@ -10,9 +10,9 @@ import pytest
 
 from calibration.cameras import METRES, Camera, CameraRig, Intrinsics
 from calibration.errors import DataError, DataWarning
+from calibration.formats.carrying import as_brown
 from calibration.formats.exchange import FORMATS, load_any, recognise, save_as
 from calibration.formats.matrices import split_projection
-from calibration.formats.reading import as_brown
 from calibration.formats.toml import load_rig, save_rig
 from calibration.multiview import align_rigs, move_rig, reprojection_errors, triangulate_dlt
 from calibration.plausibility import check_sizes
@@ -34,7 +34,7 @@ def rig_for(format, n_cameras=12):
             lens = replace(lens, dist=[*lens.dist[:4], 0.0])
         name = f"cam_{i + 1}" if format == "dlt" else f"cam_{i}"
         cameras.append(Camera(name, lens, camera.rvec, camera.tvec))
-    return CameraRig(tuple(cameras), "mm")
+    return CameraRig(tuple(cameras), "mm", world="board:0")
 
 
 def path_for(format, folder):
@@ -114,6 +114,37 @@ def test_a_lens_carried_over_is_as_near_as_it_says():
 def test_bent_lenses_are_refused_where_matrices_alone_are_kept(tmp_path):
     with pytest.raises(DataError, match="'cam_0' has a lens that bends lines"):
         save_as(ring_rig(2), tmp_path / "rig.csv", "dlt")
+
+
+@pytest.mark.parametrize("format", WRITTEN)
+def test_skew_is_kept_or_told_or_refused_but_never_lost_in_silence(format, tmp_path):
+    rig = rig_for(format, 2)
+    first = rig.cameras[0]
+    for skew, refused in ((8.0, True), (0.1, False)):
+        matrix = first.intrinsics.matrix.copy()
+        matrix[0, 1] = skew
+        bent = replace(first, intrinsics=replace(first.intrinsics, matrix=matrix))
+        skewed = replace(rig, cameras=(bent, rig.cameras[1]))
+        path = path_for(format, tmp_path / str(refused))
+        path.parent.mkdir()
+        if format == "kalibr" or (refused and format in ("pose2sim", "caliscope", "opencv")):
+            with pytest.raises(DataError, match=f"'{first.name}'.* skew"):
+                save_as(skewed, path, format)
+        elif format in ("pose2sim", "caliscope", "opencv", "anipose"):
+            with pytest.warns(DataWarning, match=f"'{first.name}' has a skew .* px off"):
+                save_as(skewed, path, format)
+        else:
+            save_as(skewed, path, format)
+            _, back = load_any(path, format, units="mm", image_sizes=SIZES)
+            assert back.cameras[0].intrinsics.matrix[0, 1] == pytest.approx(skew, abs=1e-9)
+
+
+def test_a_world_that_nobody_chose_is_told_before_pose2sim_takes_z_for_up(tmp_path):
+    rig = rig_for("pose2sim", 2)
+    rig = replace(rig, world="")
+    with pytest.warns(DataWarning, match=r"z for up.*orient-rig"):
+        save_as(rig, tmp_path / "Calib.toml", "pose2sim")
+    save_as(replace(rig, world="board:12"), tmp_path / "Calib.toml", "pose2sim")
 
 
 def test_projection_matrices_are_taken_apart_whatever_their_scale_and_sign():

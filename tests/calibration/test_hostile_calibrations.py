@@ -33,7 +33,7 @@ def rig_for(format, n_cameras=3):
             lens = replace(lens, dist=[*lens.dist[:4], 0.0])
         name = f"cam_{i + 1}" if format == "dlt" else f"cam_{i}"
         cameras.append(Camera(name, lens, camera.rvec, camera.tvec))
-    return CameraRig(tuple(cameras), "mm")
+    return CameraRig(tuple(cameras), "mm", world="board:0")
 
 
 def written(format, folder, rig=None):
@@ -208,6 +208,28 @@ def test_no_matrix_is_written_where_one_lens_is_bent(tmp_path):
     with pytest.raises(DataError, match="bends lines"):
         save_as(CameraRig((straight, bent), "mm"), tmp_path / "matrices", "mvg")
     assert not (tmp_path / "matrices").exists()
+
+
+def test_files_of_older_opencv_are_read(tmp_path):
+    path = tmp_path / "left.yaml"
+    path.write_text(
+        "%YAML:1.0\n---\n# JARVIS\nintrinsicMatrix: !!opencv-matrix\n   rows: 3\n   cols: 3\n"
+        "   dt: d\n   data: [ 900., 0., 0., 0., 910., 0., 640., 5.1200000000000000e+02,\n"
+        "       1. ]\ndistortionCoefficients: !!opencv-matrix\n   rows: 1\n   cols: 5\n"
+        "   dt: d\n   data: [ -1.0000000000000001e-01, 0., 0., 0., 0. ]\n"
+        "R: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n"
+        "   data: [ 0., 1., 0., -1., 0., 0., 0., 0., 1. ]\n"
+        "T: !!opencv-matrix\n   rows: 3\n   cols: 1\n   dt: d\n   data: [ 1., -2., 3.e+02 ]\n"
+    )
+    format, rig = load_any(path, units="mm", image_sizes=SIZES)
+    assert format == "jarvis"
+    camera = rig["left"]
+    np.testing.assert_array_equal(
+        camera.intrinsics.matrix, [[900, 0, 640], [0, 910, 512], [0, 0, 1]]
+    )
+    np.testing.assert_allclose(camera.rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-12)
+    np.testing.assert_array_equal(camera.tvec, [1, -2, 300])
+    assert camera.intrinsics.dist[0] == -0.1
 
 
 def test_opencvs_xml_and_yaml_are_read_as_opencv_reads_them(tmp_path, rng):
