@@ -7,11 +7,31 @@ and are masked out. On rendered boards of 18 to 44 px a square this leaves 0.04 
 coordinate where OpenCV's own corners have 0.15 to 0.2.
 """
 
+import itertools
+
 import cv2
 import numpy as np
 
+from calibration.compiling import kernels
+
 #: Corners this many squares apart vouch for each other.
 _NEIGHBOURHOOD = 2
+
+#: Fits of grids from which loading the compiled kernels pays (some sixty pictures), and
+#: compiling them does.
+_WORTH_LOADING = 300
+_WORTH_COMPILING = 20_000
+_FITS = itertools.count()
+
+
+def _compiled():
+    """Return the compiled kernels once this process has seen enough pictures."""
+    return kernels(
+        "calibration.kernels.corners",
+        next(_FITS),
+        worth_loading=_WORTH_LOADING,
+        worth_compiling=_WORTH_COMPILING,
+    )
 
 
 def local_grid(
@@ -41,6 +61,11 @@ def local_grid(
     at = grid if at is None else at
     predicted = np.full((len(at), 2), np.nan)
     axes = np.full((len(at), 2, 2), np.nan)
+    fast = _compiled()
+    if fast is not None:
+        arrays = (np.ascontiguousarray(a, dtype=np.float64) for a in (grid, points, at))
+        fast.local_grid(*arrays, float(_NEIGHBOURHOOD), predicted, axes)
+        return predicted, axes
     seen = np.isfinite(points[:, 0])
     if seen.sum() < 3:
         return predicted, axes
@@ -103,28 +128,41 @@ def drop_strays(
         corners[stray[excess[stray] >= rival]] = np.nan
 
 
-def _edge_samples(axes, clear):
-    """Places around corners from which their edges are seen, and the weights of these.
+def _bands():
+    """Places along the edge of a square, and the weights of these.
 
-    Two bands along the lines through each corner, tapering to their rims: symmetric, so that
-    what is printed symmetrically beside the edges does not pull the corner. Returns pixels
-    from the corner, (n, n_places, 2), and (n_places,).
+    A band along the line through a corner, tapering to its rims: symmetric, so that what is
+    printed symmetrically beside the edges does not pull the corner. Returns squares along the
+    edge and band widths across it, (n_places, 2), and (n_places,).
     """
     along = np.linspace(-0.29, 0.29, 24)
     across = np.linspace(-1.4, 1.4, 9)
     taper = np.clip(3 - 2 * np.abs(across), 0, 1)
     weight = np.outer(np.exp(-0.5 * (along / 0.2) ** 2), taper).ravel()
-    s, t = (grid.ravel() for grid in np.meshgrid(along, across, indexing="ij"))
-    # an edge is a few pixels wide: a broader band would see it less often
-    t = t * np.minimum(clear, 4 / np.maximum(spacing(axes), 1))[:, np.newaxis]
-    s = np.broadcast_to(s, t.shape)
+    return np.stack(np.meshgrid(along, across, indexing="ij"), axis=-1).reshape(-1, 2), weight
+
+
+_PLACES, _WEIGHT = _bands()
+
+
+def _edge_samples(axes, narrow):
+    """Places around corners from which both their edges are seen: px from the corner, weights."""
+    s, t = (
+        np.broadcast_to(_PLACES[:, 0], (len(axes), len(_PLACES))),
+        narrow[:, None] * _PLACES[:, 1],
+    )
     bands = np.concatenate([np.stack([s, t], axis=2), np.stack([t, s], axis=2)], axis=1)
     offsets = bands @ np.swapaxes(axes, 1, 2)
-    return offsets.astype(np.float32), np.tile(weight, 2).astype(np.float32)
+    return offsets.astype(np.float32), np.tile(_WEIGHT, 2).astype(np.float32)
 
 
 def refine_corners(
-    image: np.ndarray, corners: np.ndarray, axes: np.ndarray, *, clear: float = 0.2
+    image: np.ndarray,
+    corners: np.ndarray,
+    axes: np.ndarray,
+    *,
+    clear: float = 0.2,
+    rounds: int = 3,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move corners to where the edges of their squares meet.
 
@@ -139,6 +177,8 @@ def refine_corners(
     clear : float
         Half-width in squares of the band along the edges that holds nothing else: half the
         way to the markers of a ChArUco board.
+    rounds : int
+        How often the place is taken anew.
 
     Returns
     -------
@@ -150,14 +190,33 @@ def refine_corners(
     """
     if not len(corners):
         return corners, np.zeros(0)
-    offsets, weight = _edge_samples(axes, clear)
-    low = np.maximum(np.floor((corners + offsets.min(axis=1)).min(axis=0)).astype(int) - 3, 0)
-    high = np.ceil((corners + offsets.max(axis=1)).max(axis=0)).astype(int) + 4
+    # an edge is a few pixels wide: a broader band would see it less often
+    narrow = np.minimum(clear, 4 / np.maximum(spacing(axes), 1))
+    reach = 0.3 * np.abs(axes).sum(axis=2).max(axis=0) + 1.5 * np.abs(axes).max() * narrow.max()
+    low = np.maximum(np.floor(corners.min(axis=0) - reach).astype(int) - 3, 0)
+    high = np.ceil(corners.max(axis=0) + reach).astype(int) + 4
     part = image[low[1] : high[1], low[0] : high[0]]
     slopes = [cv2.Sobel(part, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))]
+    fast = _compiled()
+    if fast is not None:
+        refined, spread = np.empty(corners.shape), np.empty(len(corners))
+        inside = np.ascontiguousarray(corners - low)
+        fast.refine(
+            *slopes,
+            inside,
+            np.ascontiguousarray(axes),
+            _PLACES,
+            _WEIGHT,
+            narrow,
+            3,
+            refined,
+            spread,
+        )
+        return refined + low, spread
+    offsets, weight = _edge_samples(axes, narrow)
     x, y = (np.ascontiguousarray(offsets[..., i]) for i in (0, 1))
     refined = corners.copy()
-    for _ in range(3):
+    for _ in range(rounds):
         at_x, at_y = (refined - low).astype(np.float32).T[..., np.newaxis]
         gx, gy = (  # outside the image there is no slope
             cv2.remap(slope, x + at_x, y + at_y, cv2.INTER_LINEAR) for slope in slopes

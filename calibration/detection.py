@@ -19,8 +19,16 @@ from calibration.corners import (
 )
 from calibration.errors import CalibrationError
 
-#: Longest side of the image in which markers are first looked for, in pixels.
-_FIRST_LOOK = 1600
+#: How the markers of a ChArUco board are looked for: the least that the longest side is shrunk
+#: to, the largest share of it, and windows of the threshold. The first look takes a few
+#: milliseconds; the others are for what it leaves open.
+_MARKER_LOOKS = (
+    (640, 0.5, (5, 5, 10)),
+    (1600, 0.0, (7, 7, 10)),
+    (1_000_000, 0.0, (3, 23, 10)),
+)
+#: A look is enough where it leaves no more than this share of the corners in the image open.
+_LEFT_OPEN = 0.02
 
 _FAST = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
 
@@ -69,16 +77,42 @@ def detect_board(board: Board, image: np.ndarray, *, thorough: bool = True) -> n
             f"image has shape {image.shape} and type {image.dtype}; expected (height, width) of "
             'uint8. Read it with pixels="luma".'
         )
-    if isinstance(board, CharucoBoard):
-        if board.inverted:
-            image = 255 - image
-        margin = (1 - board.marker_length / board.square_length) / 2
-        clear = min(0.5 * margin, 0.2)
-        start, axes = _find_charuco(board, image, thorough)
-    else:
-        clear = 0.2
+    if not isinstance(board, CharucoBoard):
         start, axes = _find_checkerboard(board, image, thorough)
-    return _settle(board, image, start, axes, clear)
+        return _settle(board, image, start, axes, 0.2)
+    if board.inverted:
+        image = 255 - image
+    margin = (1 - board.marker_length / board.square_length) / 2
+    found: dict[int, np.ndarray] = {}
+    settled = np.full((board.n_corners, 2), np.nan)
+    for longest, share, windows in _MARKER_LOOKS if thorough else _MARKER_LOOKS[:1]:
+        small, scale = _shrunk(image, max(longest, share * max(image.shape)))
+        fresh = _markers(board, small, windows)
+        if fresh.keys() <= found.keys() and found:
+            continue
+        found |= {number: (points + 0.5) / scale - 0.5 for number, points in fresh.items()}
+        start, axes = _predicted(board, found)
+        settled = _settle(board, image, start, axes, min(0.5 * margin, 0.2))
+        if _is_complete(board, image, settled):
+            break
+    return settled
+
+
+def _is_complete(board, image, settled):
+    """Tell whether all corners were found that lie in the image by those that were."""
+    seen = np.isfinite(settled[:, 0])
+    if seen.all():
+        return True
+    if seen.sum() < MIN_CORNERS:
+        return False
+    grid = _grid(board)
+    homography, _ = cv2.findHomography(grid[seen], settled[seen])
+    if homography is None:
+        return False
+    mapped = cv2.perspectiveTransform(grid[np.newaxis], homography)[0]
+    height, width = image.shape
+    inside = ((mapped > 2) & (mapped < (width - 3, height - 3))).all(axis=1)
+    return np.count_nonzero(inside & ~seen) <= _LEFT_OPEN * inside.sum()
 
 
 def half_turn(board: Board) -> np.ndarray | None:
@@ -119,8 +153,9 @@ def _settle(board, image, start, axes, clear):
     """
     grid = _grid(board)
     settled = np.full((board.n_corners, 2), np.nan)
-    for squares in (0.1, 0.05):
-        fitted = _fitted(board, image, start, axes, clear)
+    # the first time to find what is no corner, the second to be exact
+    for squares, rounds in ((0.1, 1), (0.05, 3)):
+        fitted = _fitted(board, image, start, axes, clear, rounds)
         settled = drop_strays(grid, fitted, squares=squares)
         if np.isfinite(settled[:, 0]).sum() < MIN_CORNERS:
             settled[:] = np.nan
@@ -129,7 +164,7 @@ def _settle(board, image, start, axes, clear):
     return settled
 
 
-def _fitted(board, image, start, axes, clear):
+def _fitted(board, image, start, axes, clear, rounds):
     """Refine corners; NaN where the image holds no such corner near the first value."""
     fitted = np.full_like(start, np.nan)
     height, width = image.shape
@@ -139,7 +174,9 @@ def _fitted(board, image, start, axes, clear):
     facing = axes[:, 0, 0] * axes[:, 1, 1] > axes[:, 0, 1] * axes[:, 1, 0]
     tried = np.flatnonzero(inside & facing & (spacing(axes) > 3))
     spread = np.full(len(start), np.nan)
-    fitted[tried], spread[tried] = refine_corners(image, start[tried], axes[tried], clear=clear)
+    fitted[tried], spread[tried] = refine_corners(
+        image, start[tried], axes[tried], clear=clear, rounds=rounds
+    )
     moved = np.linalg.norm(fitted - start, axis=1)
     tried = np.flatnonzero(moved < np.maximum(0.2 * spacing(axes), 1.5))
     if len(tried) < MIN_CORNERS:
@@ -161,15 +198,8 @@ def _shrunk(image, longest):
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 
-def _find_charuco(board, image, thorough):
-    """Predict the corners of a ChArUco board from its markers: one quick look, then a close one."""
-    small, scale = _shrunk(image, _FIRST_LOOK)
-    found = {
-        number: (points + 0.5) / scale - 0.5
-        for number, points in _markers(board, small, (7, 7, 10)).items()
-    }
-    if thorough and len(found) < board.squares_x * board.squares_y // 2:
-        found |= _markers(board, image, (3, 23, 10))
+def _predicted(board, found):
+    """Predict the corners of a ChArUco board from its markers."""
     places = np.asarray(opencv_board(board).getObjPoints(), dtype=np.float64)[..., :2]
     grid = places[list(found)] / board.square_length
     points = np.array(list(found.values())).reshape(-1, 4, 2)
