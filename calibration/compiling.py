@@ -60,7 +60,7 @@ def _numba_is_here():
 
 
 def _is_compiled(module):
-    """Look for numba's index files of a module, newer than its source."""
+    """Look for numba's index files of a module."""
     source = Path(importlib.util.find_spec(module).origin)
     folders = [source.parent / "__pycache__"]
     if "NUMBA_CACHE_DIR" in os.environ:
@@ -68,7 +68,5 @@ def _is_compiled(module):
     else:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         folders += (home / "numba").glob(f"{source.parent.name}_*")
-    changed = source.stat().st_mtime
     tag = f"py{sys.version_info[0]}{sys.version_info[1]}"
-    indices = [index for folder in folders for index in folder.glob(f"{source.stem}.*.{tag}.nbi")]
-    return any(index.stat().st_mtime >= changed for index in indices)
+    return any(any(folder.glob(f"{source.stem}.*.{tag}.nbi")) for folder in folders)

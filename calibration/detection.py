@@ -85,7 +85,10 @@ def detect_board(board: Board, image: np.ndarray, *, thorough: bool = True) -> n
     margin = (1 - board.marker_length / board.square_length) / 2
     found: dict[int, np.ndarray] = {}
     settled = np.full((board.n_corners, 2), np.nan)
-    for longest, share, windows in _MARKER_LOOKS if thorough else _MARKER_LOOKS[:1]:
+    for look, (longest, share, windows) in enumerate(_MARKER_LOOKS):
+        # a quick look ends where there is no marker, or where it found the board
+        if look and not thorough and (not found or np.isfinite(settled[:, 0]).any()):
+            break
         small, scale = _shrunk(image, max(longest, share * max(image.shape)))
         fresh = _markers(board, small, windows)
         if fresh.keys() <= found.keys() and found:
