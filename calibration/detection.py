@@ -91,7 +91,7 @@ def detect_board(board: Board, image: np.ndarray, *, thorough: bool = True) -> n
             break
         small, scale = _shrunk(image, max(longest, share * max(image.shape)))
         fresh = _markers(board, small, windows)
-        if fresh.keys() <= found.keys() and found:
+        if fresh.keys() <= found.keys() and np.isfinite(settled[:, 0]).any():
             continue
         found |= {number: (points + 0.5) / scale - 0.5 for number, points in fresh.items()}
         start, axes = _predicted(board, found)
