@@ -4,8 +4,6 @@ import os
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 from calibration.cameras import METRES, CameraRig
 from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
@@ -70,7 +68,7 @@ def load_caliscope(path: str | os.PathLike) -> CameraRig:
         matrix = numbers(path, where, "matrix", field(path, where, section, "matrix"), (3, 3))
         fisheye = bool(section.get("fisheye", False))
         dist = field(path, where, section, "distortions")
-        dist = numbers(path, where, "distortions", dist, (np.size(dist),))
+        dist = numbers(path, where, "distortions", dist, None)
         model = "fisheye" if fisheye else "brown"
         lens = make_lens(path, name, matrix, dist, field(path, where, section, "size"), model)
         place = numbers(path, where, "translation", section["translation"], (3,))

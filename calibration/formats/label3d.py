@@ -105,7 +105,7 @@ def load_label3d(
         matrix = numbers(path, where, "K", fields["K"], (3, 3)).T.copy()
         if not zero_based:
             matrix[:2, 2] -= _FIRST_PIXEL
-        given = numbers(path, where, "RDistort", fields["RDistort"], (np.size(fields["RDistort"]),))
+        given = numbers(path, where, "RDistort", fields["RDistort"], None)
         if given.size not in (2, 3):
             raise DataError(
                 f"{path}, {where}: RDistort has {given.size} numbers; expected two or three. "

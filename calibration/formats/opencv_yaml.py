@@ -25,6 +25,7 @@ from calibration.formats.reading import (
     make_rig,
     numbers,
     read_bounded,
+    rotation_of,
 )
 from calibration.formats.storage import read_storage
 
@@ -109,11 +110,11 @@ def _load(path, units, sizes, *, transposed):
                 "it, or give the lens to calibrate-rig."
             )
         matrix = numbers(file, where, "the camera matrix", matrix, (3, 3))
-        rotation = numbers(file, where, "R", rotation, (3, 3) if np.size(rotation) == 9 else (3,))
+        rotation = rotation_of(file, where, rotation)
         if transposed:
             matrix, rotation = matrix.T, rotation.T
         dist = np.zeros(5) if dist is None else dist
-        dist = numbers(file, where, "the distortion", dist, (np.size(dist),))
+        dist = numbers(file, where, "the distortion", dist, None)
         place = numbers(file, where, "T", place, (3,))
         size = _first(found, "image_size", "imageSize")
         if size is None and "image_width" in found and "image_height" in found:

@@ -213,20 +213,43 @@ def make_rig(path: Path, cameras: Iterable[Camera], units: str) -> CameraRig:
         raise DataError(f"{path}: {error}") from None
 
 
-def numbers(path: Path, where: str, field: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a field as finite numbers of a shape, or say which field of which camera is wrong."""
+def numbers(
+    path: Path, where: str, field: str, values: Any, shape: tuple[int, ...] | None
+) -> np.ndarray:
+    """Return a field as finite numbers, or say which field of which camera is wrong.
+
+    Parameters
+    ----------
+    path : path
+        The file, for messages.
+    where, field : str
+        Camera and field, for messages.
+    values : object
+        What the file has.
+    shape : tuple of int or None
+        The shape to give them; None for a row of any length.
+    """
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        array = np.full(0, np.nan)
-    if array.size == int(np.prod(shape)):
+        array = np.full(1, np.nan)
+    if shape is None:
+        array = array.ravel()
+    elif array.size == int(np.prod(shape)):
         array = array.reshape(shape)
-    if array.shape != shape or not np.isfinite(array).all():
+    if (shape is not None and array.shape != shape) or not np.isfinite(array).all():
+        wanted = "" if shape is None else " x ".join(map(str, shape)) + " "
         raise DataError(
-            f"{path}, {where}: {field} is {_short(values)}; expected {' x '.join(map(str, shape))} "
-            "finite numbers. Restore the file, or export it again."
+            f"{path}, {where}: {field} is {_short(values)}; expected {wanted}finite numbers. "
+            "Restore the file, or export it again."
         )
     return array
+
+
+def rotation_of(path: Path, where: str, values: Any) -> np.ndarray:
+    """Return a rotation as a matrix of shape (3, 3) or a vector of shape (3,), as it stands."""
+    given = numbers(path, where, "its rotation", values, None)
+    return numbers(path, where, "its rotation", given, (3, 3) if given.size == 9 else (3,))
 
 
 def field(path: Path, where: str, section: Mapping[str, Any], name: str) -> Any:
@@ -248,9 +271,8 @@ def make_camera(
     path: Path, name: str, lens: Intrinsics, rotation: np.ndarray, tvec: np.ndarray
 ) -> Camera:
     """Make a camera of a rotation matrix or vector, checked to be one."""
-    shape = (3, 3) if np.size(rotation) == 9 else (3,)
-    rotation = numbers(path, f"camera {name!r}", "its rotation", rotation, shape)
-    if shape == (3, 3):
+    rotation = rotation_of(path, f"camera {name!r}", rotation)
+    if rotation.shape == (3, 3):
         nearest = nearest_rotations(rotation)
         if not np.abs(rotation - nearest).max() < _ROTATION_TOLERANCE:
             raise DataError(

@@ -337,13 +337,12 @@ def _camera(path, section, fields):
                 "again."
             )
     name = str(fields.get("name", section))
-    dist = fields["distortions"]
+    where = f"camera {name!r} (section {section})"
+    dist = numbers(path, where, "distortions", fields["distortions"], None)
     model = fields.get("model")
     if model is None:
         by_length = {4: "brown", 5: "brown", 8: "rational"}
-        model = "fisheye" if fields.get("fisheye") else by_length.get(np.size(dist), "brown")
-    where = f"camera {name!r} (section {section})"
-    dist = numbers(path, where, "distortions", dist, (np.size(dist),))
+        model = "fisheye" if fields.get("fisheye") else by_length.get(dist.size, "brown")
     try:
         if lenses.COEFFICIENTS.get(model) == 0:
             if np.any(dist):

@@ -350,3 +350,50 @@ def test_an_intrinsics_of_no_distortion_is_written_with_zeros(tmp_path):
     rig = CameraRig((Camera("a", lens, np.zeros(3), np.zeros(3)),), "mm")
     save_as(rig, tmp_path / "chain.yaml", "kalibr")
     assert not load_any(tmp_path / "chain.yaml")[1]["a"].intrinsics.dist.any()
+
+
+# Conventions, from the programs' own descriptions and not from what is written here.
+
+
+def test_kalibrs_chain_leads_from_each_camera_to_the_next(tmp_path):
+    path = tmp_path / "camchain.yaml"
+    path.write_text(
+        "cam0:\n  cam_overlaps: [1]\n  camera_model: pinhole\n"
+        "  distortion_coeffs: [-0.1, 0.02, 0.001, -0.002]\n  distortion_model: radtan\n"
+        "  intrinsics: [460.5, 459.25, 370.0, 240.0]\n  resolution: [752, 480]\n"
+        "  rostopic: /cam0/image_raw\n"
+        "cam1:\n  T_cn_cnm1:\n  - [0.0, 1.0, 0.0, -0.11]\n  - [-1.0, 0.0, 0.0, 0.02]\n"
+        "  - [0.0, 0.0, 1.0, 0.03]\n  - [0.0, 0.0, 0.0, 1.0]\n  cam_overlaps: [0, 2]\n"
+        "  camera_model: pinhole\n  distortion_coeffs: [0.01, 0.02, 0.003, 0.004]\n"
+        "  distortion_model: equidistant\n  intrinsics: [450.0, 451.0, 371.0, 241.0]\n"
+        "  resolution: [752, 480]\n  rostopic: /cam1/image_raw\n"
+        "cam2:\n  T_cn_cnm1:\n  - [1.0, 0.0, 0.0, 0.5]\n  - [0.0, 1.0, 0.0, 0.0]\n"
+        "  - [0.0, 0.0, 1.0, 0.0]\n  - [0.0, 0.0, 0.0, 1.0]\n  cam_overlaps: [1]\n"
+        "  camera_model: pinhole\n  distortion_coeffs: [0.0, 0.0, 0.0, 0.0]\n"
+        "  distortion_model: radtan\n  intrinsics: [450.0, 451.0, 371.0, 241.0]\n"
+        "  resolution: [752, 480]\n  rostopic: /cam2/image_raw\n"
+    )
+    format, rig = load_any(path)
+    assert (format, rig.units, rig.names) == ("kalibr", "m", ("cam0", "cam1", "cam2"))
+    assert [camera.intrinsics.model for camera in rig] == ["brown", "fisheye", "brown"]
+    point = np.array([0.3, -0.2, 2.0])  # in the first camera
+    in_second = np.array([-0.2 - 0.11, -0.3 + 0.02, 2.03])
+    np.testing.assert_allclose(
+        rig["cam1"].camera_from_world @ [*point, 1], [*in_second, 1], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        rig["cam2"].camera_from_world @ [*point, 1], [*(in_second + [0.5, 0, 0]), 1], atol=1e-12
+    )
+
+
+def test_dlt_coefficients_give_pixels_that_count_from_one(tmp_path):
+    rig = rig_for("dlt", 3)
+    path = path_for("dlt", tmp_path)
+    save_as(rig, path, "dlt")
+    rows = [[float(cell) for cell in line.split(",")] for line in path.read_text().split()]
+    x, y, z = 12.0, -30.0, 45.0
+    for c, camera in zip(np.transpose(rows), rig, strict=True):
+        below = c[8] * x + c[9] * y + c[10] * z + 1
+        u = (c[0] * x + c[1] * y + c[2] * z + c[3]) / below
+        v = (c[4] * x + c[5] * y + c[6] * z + c[7]) / below
+        np.testing.assert_allclose([u - 1, v - 1], camera.project(np.array([x, y, z])), atol=1e-8)

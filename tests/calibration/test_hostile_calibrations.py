@@ -440,6 +440,8 @@ def test_numbers_that_are_none_are_named_by_their_place(word, format, tmp_path):
         ),
         ("distortions = [", "distortions = 3 # [", "distort|dist"),
         ("size = [", "size = 3 # [", "'cam_0'"),
+        ("rotation = [", "rotation = [[1.0], ", "'cam_0'.*its rotation"),
+        ("distortions = [", "distortions = [[1.0], ", "'cam_0'.*distortions"),
         ("size = [1280", "size = [inf", "image_size"),
         ("0.0, 0.0, 1.0]]", "0.0, 0.5, 1.0]]", "matrix is"),
     ],
