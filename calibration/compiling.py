@@ -40,7 +40,7 @@ def kernels(
     if wanted == "never" or not _numba_is_here():
         return None
     if module in sys.modules:
-        return sys.modules[module]
+        return importlib.import_module(module)  # waits for a thread that is importing it
     if wanted == "auto" and work < (worth_loading if _is_compiled(module) else worth_compiling):
         return None
     return compile_kernels(module)

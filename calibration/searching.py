@@ -1,11 +1,14 @@
 """Search the pictures and videos of several cameras for a board."""
 
+import hashlib
+import json
 import logging
 import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from calibration.arrays import name_tuple
 from calibration.boards import Board, BoardDetections, CharucoBoard
 from calibration.detection import MIN_CORNERS, detect_board
 from calibration.errors import CalibrationError, DataError, DataWarning
+from calibration.files import atomic_path
 from calibration.recognition import describe, recognise_board
 from calibration.sources import Pictures, Video, camera_stream, find_camera_videos
 from calibration.video import count_frames, frame_times
@@ -21,10 +25,12 @@ __all__ = ["detect_boards", "find_camera_videos"]
 
 _log = logging.getLogger(__name__)
 
-#: Frames of each video that are looked at, and moments that are kept: with more than some 60
-#: boards the corners' noise is no longer what limits a calibration.
+#: Frames of each video that are looked at, spread over its length.
 _LOOKS = 300
-_MOMENTS = 80
+#: Stretches of consecutive frames that are looked at besides, and their length: from them it is
+#: seen whether a camera is late by a frame or lost one.
+_BURSTS = 3
+_BURST = 12
 
 #: Pictures in which the layout and print of the board are found out.
 _SAMPLES = 12
@@ -35,12 +41,14 @@ def detect_boards(
     sources: Mapping[str, str | os.PathLike],
     *,
     progress: Callable[[int, int], None] | None = None,
+    keep: str | os.PathLike | None = None,
 ) -> BoardDetections:
     """Detect a board in the simultaneous pictures or videos of several cameras.
 
     Pictures belong together by the last number in their names, frames of videos by their number.
-    Of videos, some 300 frames spread over the length are looked at, and the 80 moments that
-    cover the images and the pairs of cameras best are kept. Every core works.
+    Of videos, some 300 frames spread over the length are looked at, and a few stretches of
+    consecutive frames in which several cameras see the board; all moments with a board are
+    kept. Every core works.
 
     Parameters
     ----------
@@ -51,6 +59,9 @@ def detect_boards(
         For each camera a video, a folder of pictures, or a pattern such as "back/*.jpg".
     progress : callable, optional
         Told how many pictures are done and how many there are.
+    keep : path, optional
+        A folder for what each camera's search found: a search that was interrupted goes on
+        with the next camera. It is for the caller to remove.
 
     Returns
     -------
@@ -78,7 +89,13 @@ def detect_boards(
         _log.warning(
             "The pictures show the %s; the %s was given.", describe(board), describe(asked)
         )
-    corners = _search(board, streams, moments, progress)
+    kept = None if keep is None else Path(keep)
+    corners = _search(board, streams, moments, progress, kept)
+    more = _burst_moments(streams, moments, corners)
+    if len(more):
+        extra = _search(board, streams, more, progress, None)
+        moments, order = np.unique(np.concatenate([moments, more]), return_index=True)
+        corners = np.concatenate([corners, extra], axis=1)[:, order]
     seen = np.isfinite(corners[..., 0]).any(axis=2)
     if not seen.any():
         raise CalibrationError(
@@ -87,16 +104,14 @@ def detect_boards(
             "its counts of squares against the print."
         )
     _name_mirrored(board, streams, moments, seen)
-    keep = np.flatnonzero(seen.any(axis=0))
+    there = np.flatnonzero(seen.any(axis=0))
     sizes = np.array([stream.size for stream in streams])
-    if isinstance(streams[0], Video):
-        keep = keep[_most_telling(corners[:, keep], sizes)]
     return BoardDetections(
-        corners[:, keep],
+        corners[:, there],
         cameras,
         board,
         sizes,
-        moments[keep],
+        moments[there],
         tuple(str(source) for source in sources.values()),
     )
 
@@ -181,7 +196,40 @@ def _samples(streams, moments):
     return pictures
 
 
-def _search(board, streams, moments, progress):
+def _burst_moments(streams, moments, corners):
+    """Return consecutive frames around moments at which several cameras see the board."""
+    if not isinstance(streams[0], Video) or len(moments) < 2 or np.diff(moments).min() <= 1:
+        return np.zeros(0, dtype=moments.dtype)
+    shared = np.flatnonzero(np.isfinite(corners[..., 0]).any(axis=2).sum(axis=0) >= 2)
+    if len(shared) == 0:
+        return np.zeros(0, dtype=moments.dtype)
+    middle = moments[shared[np.linspace(0, len(shared) - 1, _BURSTS + 2).astype(int)[1:-1]]]
+    wanted = (middle[:, np.newaxis] + np.arange(_BURST) - _BURST // 2).ravel()
+    wanted = np.unique(wanted[(wanted >= 0) & (wanted <= moments.max())])
+    return np.setdiff1d(wanted, moments)
+
+
+def _kept_file(folder, stream, board, moments):
+    """Return the file in which a camera's finished search lies, by all that it depends on."""
+    about = [stream.name, repr(board), np.asarray(moments).tolist(), MIN_CORNERS]
+    paths = [stream.path] if isinstance(stream, Video) else list(stream.files.values())
+    for path in paths:
+        found = os.stat(path)
+        about += [str(path), found.st_size, found.st_mtime_ns]
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+    return folder / f"{digest}.npy"
+
+
+def _read_kept(path, shape):
+    """Return what an earlier search found, None where there is none that is whole."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == shape else None
+
+
+def _search(board, streams, moments, progress, keep=None):
     """Look for a board at all moments, every core at work, (n_cameras, n_moments, n_corners, 2)."""
     corners = np.full((len(streams), len(moments), board.n_corners, 2), np.nan)
     place = {int(moment): i for i, moment in enumerate(moments)}
@@ -200,13 +248,23 @@ def _search(board, streams, moments, progress):
         waiting = deque()  # short: pictures must not pile up in memory
         try:
             for camera, stream in enumerate(streams):
+                kept = None if keep is None else _kept_file(keep, stream, board, moments)
+                old = None if kept is None else _read_kept(kept, corners[camera].shape)
+                if old is not None:
+                    corners[camera] = old
+                    done += len(stream.wanted(moments))
+                    continue
                 careful = isinstance(stream, Pictures)
                 for moment, image in stream.images(moments):
                     waiting.append((camera, moment, pool.submit(_look, board, image, careful)))
                     if len(waiting) > 2 * n_workers:
                         collect(*waiting.popleft())
-            while waiting:
-                collect(*waiting.popleft())
+                while waiting:
+                    collect(*waiting.popleft())
+                if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_path(kept) as temporary, open(temporary, "wb") as file:
+                        np.save(file, corners[camera])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -247,27 +305,3 @@ def _name_mirrored(board, streams, moments, seen):
 def _warn(message):
     """Warn whoever called `detect_boards`."""
     warnings.warn(message, DataWarning, stacklevel=4)
-
-
-def _most_telling(corners, sizes):
-    """Choose moments that cover the images and the pairs of cameras, rising indices."""
-    n_cameras, n_moments = corners.shape[:2]
-    if n_moments <= _MOMENTS:
-        return np.arange(n_moments)
-    cell = np.floor(corners / sizes[:, None, None] * (8, 6)).clip(0, (7, 5))
-    index = np.where(np.isfinite(cell[..., 0]), cell[..., 0] * 6 + cell[..., 1], -1).astype(int)
-    covered = np.stack([(index == i).any(axis=2) for i in range(48)], axis=-1)
-    seen = covered.any(axis=-1)
-    # 12 cells' worth for each pair of cameras that sees the board
-    first, second = np.triu_indices(n_cameras, 1)
-    pairs = np.repeat(seen[first] & seen[second], 12, axis=0)
-    features = np.concatenate([covered.transpose(1, 0, 2).reshape(n_moments, -1), pairs.T], axis=1)
-    counts = np.zeros(features.shape[1])
-    chosen = np.zeros(n_moments, dtype=bool)
-    for _ in range(_MOMENTS):
-        gain = features @ (1 / (1 + counts) ** 2)
-        gain[chosen] = -1
-        best = int(gain.argmax())
-        chosen[best] = True
-        counts += features[best]
-    return np.flatnonzero(chosen)

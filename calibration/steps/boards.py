@@ -1,6 +1,7 @@
 """Steps: draw a board to print, detect boards in videos."""
 
 import os
+import shutil
 from pathlib import Path
 
 from calibration.results import Outcome
@@ -20,6 +21,7 @@ def draw_board(
     units: str = "mm",
     checkerboard: bool = False,
     dpi: int = 300,
+    overwrite: bool = False,
 ) -> Outcome:
     """Draw a board to print at its true size, and write its board.toml beside it.
 
@@ -45,6 +47,8 @@ def draw_board(
         corners count one by one, so that the board may be partly covered or out of the picture.
     dpi : int
         Dots per inch of the picture.
+    overwrite : bool
+        Write over a picture that is there.
     """
     import cv2
     import numpy as np
@@ -60,6 +64,8 @@ def draw_board(
     out = Path(out)
     if out.suffix.lower() not in (".png", ".pdf"):
         raise ValueError(f"out is {out}; expected a name that ends in .png or .pdf.")
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} is there. Give another name, or --overwrite.")
     if board:
         drawn, described = load_board(board), Path(board)
     else:
@@ -217,8 +223,11 @@ def detect_boards(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            detections = search(described, sources, progress=show)
+            # what is found is kept camera by camera: an interrupted search goes on
+            kept = out.with_name(f".{out.stem}.searched")
+            detections = search(described, sources, progress=show, keep=kept)
         save_detections(detections, out, origin)
+        shutil.rmtree(kept, ignore_errors=True)
     n_seen = detections.n_seen
     table = tuple(
         {

@@ -168,17 +168,17 @@ def test_cameras_named_twice_in_different_case_are_refused(tmp_path):
         detect_boards(BOARD, {"left": folder, "Left": folder})
 
 
-def test_moments_that_tell_most_are_kept(tmp_path):
-    from calibration.searching import _most_telling
-
-    rng = np.random.default_rng(1)
-    corners = rng.uniform(0, 60, (2, 200, 12, 2))  # all boards in one part of the image
-    corners[0, 150] += (200, 150)  # but one
-    corners[1, :150] = np.nan  # and only some seen by both cameras
-    kept = _most_telling(corners, np.array([SIZE, SIZE]))
-    assert len(kept) == 80
-    assert 150 in kept
-    assert (kept >= 150).sum() >= 40  # pairs of cameras count more
+def test_long_videos_are_looked_at_here_and_there_and_closely_in_a_few_places(tmp_path):
+    shown = [k % 30 if 100 <= k < 500 else None for k in range(640)]
+    sources = {name: video(tmp_path / f"{name}.mp4", shown) for name in ("a", "b")}
+    found = detect_boards(BOARD, sources)
+    steps = np.diff(found.frames)
+    assert found.frames.min() >= 100
+    assert found.frames.max() < 500
+    # about every second frame, and three stretches without a gap
+    runs = np.split(steps, np.flatnonzero(steps != 1))
+    assert sum(np.count_nonzero(run == 1) >= 8 for run in runs) >= 2
+    assert 180 < len(found.frames) < 260
 
 
 def test_layouts_of_folders(tmp_path):
@@ -230,3 +230,37 @@ def test_checkerboards_in_real_pictures(data_folder):
     found = detect_boards(Checkerboard(10, 7, 30.0), sources)
     np.testing.assert_array_equal(found.frames, np.arange(1, 15))
     assert (found.n_seen == 54).all()
+
+
+def test_an_interrupted_search_goes_on_with_the_next_camera(tmp_path, monkeypatch):
+    from calibration import searching
+
+    image = np.full((480, 640), 90, np.uint8)
+    picture = board_image(BOARD, 40)
+    image[40 : 40 + picture.shape[0], 60 : 60 + picture.shape[1]] = picture
+    sources = {}
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        for k in range(4):
+            cv2.imwrite(str(tmp_path / name / f"img{k}.png"), np.roll(image, 5 * k, axis=1))
+        sources[name] = tmp_path / name
+    whole = detect_boards(BOARD, sources)
+    looks = []
+    real = searching.detect_board
+
+    def counted(board, image, **settings):
+        looks.append(1)
+        if len(looks) == stop:
+            raise KeyboardInterrupt
+        return real(board, image, **settings)
+
+    monkeypatch.setattr(searching, "detect_board", counted)
+    stop = 6  # in the second camera
+    with pytest.raises(KeyboardInterrupt):
+        detect_boards(BOARD, sources, keep=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").glob("*.npy"))) == 1
+    looks.clear()
+    stop = 0
+    again = detect_boards(BOARD, sources, keep=tmp_path / "kept")
+    np.testing.assert_array_equal(again.corners, whole.corners)
+    assert len(looks) == 4
