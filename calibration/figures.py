@@ -1,5 +1,7 @@
 """Figures of a rig and its calibration, in plotly."""
 
+import html
+
 import numpy as np
 import plotly.graph_objects as go
 import plotly.offline
@@ -95,8 +97,13 @@ def plot_rig(
     return figure
 
 
+#: Cells across and down an image in its coverage; corners drawn of each camera at most.
+_CELLS = (12, 9)
+_MOST_CORNERS = 800
+
+
 def plot_coverage(calibration: RigCalibration, camera: str) -> go.Figure:
-    """Draw where a camera saw corners, and how far each lies from where it should, enlarged.
+    """Draw where a camera saw corners and, cell by cell, which way they lie off.
 
     Parameters
     ----------
@@ -108,8 +115,9 @@ def plot_coverage(calibration: RigCalibration, camera: str) -> go.Figure:
     Returns
     -------
     plotly.graph_objects.Figure
-        The image's frame; dots are corners, coloured by their reprojection error in pixels;
-        lines are residuals, twenty times as long as they are.
+        The image's frame. Shaded cells hold corners, the darker the more; dots are corners,
+        coloured by their reprojection error in pixels (the worst and some of the others);
+        arrows are the mean residuals of cells, enlarged as the title says.
     """
     index = calibration.detections.cameras.index(camera)
     residuals = calibration.residuals[index].reshape(-1, 2)
@@ -118,30 +126,138 @@ def plot_coverage(calibration: RigCalibration, camera: str) -> go.Figure:
     seen = np.isfinite(residuals[:, 0]) & np.isfinite(corners[:, 0])
     corners, residuals = corners[seen], residuals[seen]
     errors = np.linalg.norm(residuals, axis=1)
-    lines = np.stack([corners, corners + 20 * residuals, np.full_like(corners, np.nan)], axis=1)
-    x, y = lines.reshape(-1, 2).T
+    size = np.array(lens.image_size, dtype=np.float64)
+    side = size / _CELLS
+    cell = np.clip((corners + 0.5) // side, 0, np.array(_CELLS) - 1).astype(int)
+    number = cell @ (1, _CELLS[0])
+    n_cells = _CELLS[0] * _CELLS[1]
+    counts = np.bincount(number, minlength=n_cells)
+    means = np.stack(
+        [np.bincount(number, part, n_cells) / np.maximum(counts, 1) for part in residuals.T], axis=1
+    )
+    middles = (np.stack(np.meshgrid(*map(np.arange, _CELLS)), axis=-1).reshape(-1, 2) + 0.5) * side
+    enough = counts >= 3
+    longest = float(np.linalg.norm(means[enough], axis=1).max(initial=0.0))
+    # the longest arrow fills most of a cell
+    factor = 0.8 * side.min() / longest if longest > 0 else 0.0
+    power = 10 ** np.floor(np.log10(factor)) if factor > 0 else 1.0
+    factor = float(np.floor(factor / power) * power)
     figure = go.Figure()
-    figure.add_scattergl(
-        x=x, y=y, mode="lines", line={"color": "#888", "width": 1}, name="residual x 20",
-        hoverinfo="skip",
+    shade = np.where(counts > 0, np.log1p(counts), np.nan).reshape(_CELLS[::-1])
+    figure.add_heatmap(
+        z=shade, x=(np.arange(_CELLS[0]) + 0.5) * side[0] - 0.5,
+        y=(np.arange(_CELLS[1]) + 0.5) * side[1] - 0.5, colorscale="Greys", showscale=False,
+        opacity=0.35, hoverinfo="skip",
     )  # fmt: skip
     largest = float(np.percentile(errors, 99)) if errors.size else 1.0
-    figure.add_scattergl(
-        x=corners[:, 0], y=corners[:, 1], mode="markers", name="corners", text=errors.round(2),
+    some = np.argsort(-errors, kind="stable")
+    if len(some) > _MOST_CORNERS:
+        worst, rest = np.split(some, [_MOST_CORNERS // 5])
+        some = np.concatenate([worst, rest[:: -(-len(rest) // (_MOST_CORNERS - len(worst)))]])
+    some = some[::-1]
+    figure.add_scatter(
+        x=corners[some, 0].round(1), y=corners[some, 1].round(1), mode="markers", name="corners",
+        text=errors[some].round(2), hovertemplate="%{x:.0f}, %{y:.0f}: %{text} px<extra></extra>",
         marker={
-            "size": 5, "color": errors, "colorscale": "Viridis", "cmin": 0, "cmax": largest,
-            "colorbar": {"title": "px"},
+            "size": 4, "color": errors[some].round(3), "colorscale": "Viridis", "cmin": 0,
+            "cmax": largest, "colorbar": {"title": "px", "thickness": 12},
         },
     )  # fmt: skip
-    width, height = lens.image_size
-    figure.update_xaxes(range=[-0.5, width - 0.5], constrain="domain", zeroline=False)
-    figure.update_yaxes(range=[height - 0.5, -0.5], scaleanchor="x", zeroline=False)
+    start, tip = middles[enough] - 0.5, middles[enough] - 0.5 + factor * means[enough]
+    x, y = _arrows(start, tip).T
+    figure.add_scatter(
+        x=x, y=y, mode="lines", line={"color": "#D55E00", "width": 2}, hoverinfo="skip"
+    )
+    figure.update_xaxes(range=[-0.5, size[0] - 0.5], constrain="domain", zeroline=False)
+    figure.update_yaxes(range=[size[1] - 0.5, -0.5], scaleanchor="x", zeroline=False)
+    covered = np.count_nonzero(counts) / n_cells
     figure.update_layout(
-        title={"text": camera},
+        title={
+            "text": f"{html.escape(camera)}: {covered:.0%} of the image, arrows x {factor:g}",
+            "font": {"size": 14},
+        },
         showlegend=False,
         height=380,
         margin={"l": 40, "r": 10, "t": 40, "b": 30},
     )
+    return figure
+
+
+def _arrows(start, tip):
+    """Polylines of arrows from some points to others, with gaps between them, (n, 2)."""
+    way = tip - start
+    left = way @ np.array([[0.87, 0.5], [-0.5, 0.87]])
+    right = way @ np.array([[0.87, -0.5], [0.5, 0.87]])
+    gap = np.full_like(start, np.nan)
+    lines = [start, tip, tip - 0.3 * left, gap, tip, tip - 0.3 * right, gap]
+    return np.stack(lines, axis=1).reshape(-1, 2).round(1)
+
+
+def plot_residuals(calibration: RigCalibration) -> go.Figure:
+    """Draw how residuals spread in each camera, beside the normal curve they should follow.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Densities of residuals over the camera's own root mean square, of the corners fitted.
+    """
+    figure = go.Figure()
+    edges = np.linspace(-4, 4, 41)
+    middles = (edges[1:] + edges[:-1]) / 2
+    fitted = np.isfinite(calibration.detections.corners)
+    for i, camera in enumerate(calibration.rig.names):
+        values = calibration.residuals[i][fitted[i] & np.isfinite(calibration.residuals[i])]
+        if values.size < 20:
+            continue
+        spread = float(np.sqrt(np.mean(values**2)))
+        density, _ = np.histogram(values / max(spread, 1e-12), edges, density=True)
+        figure.add_scatter(
+            x=middles, y=density.round(4), mode="lines", line={"color": colour(i), "shape": "hvh"},
+            name=f"{html.escape(camera)}, {spread:.3f} px",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=middles, y=np.exp(-(middles**2) / 2) / np.sqrt(2 * np.pi), mode="lines",
+        line={"color": "#000", "dash": "dot", "width": 3}, name="normal",
+    )  # fmt: skip
+    figure.update_xaxes(title="residual over the camera's root mean square")
+    figure.update_yaxes(title="density")
+    figure.update_layout(height=340, margin={"l": 50, "r": 10, "t": 10, "b": 40})
+    return figure
+
+
+def plot_view_graph(calibration: RigCalibration) -> go.Figure:
+    """Draw which cameras saw the board together: the more moments, the thicker the line."""
+    names, shared = calibration.rig.names, calibration.shared_views
+    angle = np.linspace(0, 2 * np.pi, len(names), endpoint=False) + np.pi / 2
+    x, y = np.cos(angle), np.sin(angle)
+    figure = go.Figure()
+    most = max(1, int((shared - np.diag(np.diag(shared))).max()))
+    for i in range(len(names)):
+        for j in range(i + 1, len(names)):
+            count = int(shared[i, j])
+            if not count:
+                continue
+            # weak links stand out
+            line = {"width": 1 + 7 * count / most, "color": "#D55E00" if count < 5 else "#9fb3c8"}
+            figure.add_scatter(
+                x=[x[i], (x[i] + x[j]) / 2, x[j]], y=[y[i], (y[i] + y[j]) / 2, y[j]],
+                mode="lines+text" if len(names) <= 8 else "lines", line=line,
+                text=["", str(count), ""], textposition="middle center", hoverinfo="text",
+                hovertext=f"{html.escape(names[i])} and {html.escape(names[j])}: {count}",
+            )  # fmt: skip
+    figure.add_scatter(
+        x=x, y=y, mode="markers+text", text=[html.escape(name) for name in names],
+        textposition=["top center" if each > -0.1 else "bottom center" for each in y],
+        marker={"size": 16, "color": [colour(i) for i in range(len(names))]},
+        hovertext=[f"{html.escape(n)}: {shared[i, i]} moments" for i, n in enumerate(names)],
+        hoverinfo="text",
+    )  # fmt: skip
+    figure.update_xaxes(visible=False, range=[-1.4, 1.4])
+    figure.update_yaxes(visible=False, range=[-1.4, 1.4], scaleanchor="x")
+    figure.update_layout(
+        height=420, showlegend=False, margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        plot_bgcolor="#ffffff",
+    )  # fmt: skip
     return figure
 
 
@@ -152,25 +268,11 @@ def plot_board_errors(calibration: RigCalibration) -> go.Figure:
         zip(calibration.rig.names, calibration.board_errors, strict=True)
     ):
         figure.add_scatter(
-            x=calibration.detections.frames, y=errors, mode="markers", name=camera,
+            x=calibration.detections.frames, y=errors.round(4), mode="markers",
+            name=html.escape(camera),
             marker={"color": colour(i)},
         )  # fmt: skip
     figure.update_xaxes(title="frame")
     figure.update_yaxes(title="mean reprojection error, px", rangemode="tozero")
     figure.update_layout(height=320, margin={"l": 50, "r": 10, "t": 10, "b": 40})
-    return figure
-
-
-def plot_shared_views(calibration: RigCalibration) -> go.Figure:
-    """Draw at how many moments each pair of cameras saw the board together."""
-    names = list(calibration.rig.names)
-    figure = go.Figure(
-        go.Heatmap(
-            z=calibration.shared_views, x=names, y=names, colorscale="Blues",
-            text=calibration.shared_views, texttemplate="%{text}", showscale=False,
-        )
-    )  # fmt: skip
-    side = 120 + 45 * len(names)
-    figure.update_yaxes(autorange="reversed")
-    figure.update_layout(height=side, width=side + 60, margin={"l": 60, "r": 10, "t": 10, "b": 40})
     return figure

@@ -2,23 +2,60 @@
 
 import html
 import os
+from importlib.metadata import version
 
 from calibration import figures
+from calibration import verdict as verdict_limits
 from calibration.cameras import CameraRig
 from calibration.files import write_text
 from calibration.results import RigCalibration
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 1rem;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1280px; padding: 1rem;
   color: #1c2733; }
-h1 { margin-bottom: 0; } h2 { margin: 2rem 0 0.5rem; }
+h1 { margin-bottom: 0; } h2 { margin: 2rem 0 0.3rem; }
+p.note { color: #51606f; margin: 0 0 0.5rem; }
 table { border-collapse: collapse; } th, td { padding: 0.2rem 0.8rem; text-align: right;
   border-bottom: 1px solid #dde3ea; } th:first-child, td:first-child { text-align: left; }
+.scroll { overflow-x: auto; }
 .PASS { color: #00704f; } .WARN { color: #a85a00; } .FAIL { color: #b3261e; }
+.verdict { border-left: 6px solid; padding: 0.4rem 1rem; background: #f5f7fa; margin: 0.8rem 0; }
+.verdict strong { font-size: 1.3rem; } .verdict li { color: #1c2733; margin: 0.3rem 0; }
+.verdict p { color: #1c2733; margin: 0.2rem 0; }
 .findings td { text-align: left; vertical-align: top; }
-.cameras > div { min-width: 0; }
-.cameras { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); }
+.cameras { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); }
+.cameras > div { min-width: 0; } details { margin: 0.5rem 0; } summary { cursor: pointer; }
+pre { font-size: 12px; overflow-x: auto; }
+@media print { body { max-width: none; } details > summary { display: none; } }
 """
+
+#: With more cameras than this, the figures of each are drawn when they are asked for.
+_AT_ONCE = 8
+
+#: What to read in a figure, under its heading.
+_NOTES = {
+    "The rig and the boards": (
+        "Each camera with what it sees, and every board. A camera where none stands, or boards "
+        "beyond the wall, show a wrong rig at once."
+    ),
+    "Where each camera saw corners": (
+        "Unshaded parts of an image hold no corner: there the lens is guessed. Arrows that turn "
+        "round or point outwards in an orderly way mean that the lens model is too simple; "
+        "disorderly short ones are noise."
+    ),
+    "Error of each board": (
+        "One dot per camera and moment. A camera that rises from some frame on was moved or lost "
+        "a frame; single high dots are blurred or wrongly detected boards."
+    ),
+    "How residuals spread": (
+        "Each line should follow the dotted curve. Narrow peaks with long tails mean wrong "
+        "corners; a line that is far wider in px than the others is a camera at fault."
+    ),
+    "Moments that two cameras share": (
+        "The thicker, the more moments both saw the board. Orange links are weak: record the "
+        "board where both cameras see it."
+    ),
+}
 
 
 def save_report(path: str | os.PathLike, calibration: RigCalibration, *, title: str) -> None:
@@ -33,35 +70,128 @@ def save_report(path: str | os.PathLike, calibration: RigCalibration, *, title: 
     title : str
         What was calibrated; shown as text.
     """
-    rig, verdict = calibration.rig, calibration.verdict
-    parts = [
-        _head(title),
-        f"<p><strong class={verdict.level}>{verdict.level}</strong> · {len(rig)} cameras, "
-        f"{len(calibration.detections.frames)} moments, lengths in {rig.units}. On moments kept "
-        f"out of the fit, corners lie {calibration.held_out_rms_px:.3f} px from where they should "
-        f"(root mean square per coordinate); in the fit {calibration.rms_px:.3f} px.</p>",
-        "<h2>What was looked at</h2><table class=findings>",
-    ]
-    for finding in verdict.findings:
-        cells = (finding.level, finding.name, finding.found, finding.remedy)
-        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        parts.append(f"<tr class={finding.level}>{row}</tr>")
-    parts.append("</table><h2>Cameras</h2>" + _camera_table(calibration))
-    plots = [
-        ("The rig and the boards", [
-            figures.plot_rig(rig, calibration.board_poses, calibration.detections)
-        ]),
-        ("Where each camera saw corners", [
-            figures.plot_coverage(calibration, name) for name in rig.names
-        ]),
-        ("Error of each board", [figures.plot_board_errors(calibration)]),
-        ("Moments that two cameras share", [figures.plot_shared_views(calibration)]),
-    ]  # fmt: skip
-    for heading, drawn in plots:
-        parts.append(f"<h2>{heading}</h2><div class={'cameras' if len(drawn) > 1 else 'one'}>")
-        parts += [_inline(figure) for figure in drawn]
+    rig = calibration.rig
+    parts = [_head(title), _verdict(calibration)]
+    sections = {
+        "The rig and the boards": [
+            lambda: figures.plot_rig(rig, calibration.board_poses, calibration.detections)
+        ],
+        "Where each camera saw corners": [
+            lambda name=name: figures.plot_coverage(calibration, name) for name in rig.names
+        ],
+        "Error of each board": [lambda: figures.plot_board_errors(calibration)],
+        "How residuals spread": [lambda: figures.plot_residuals(calibration)],
+        "Moments that two cameras share": [lambda: figures.plot_view_graph(calibration)],
+    }
+    parts.append("<h2>Cameras</h2><div class=scroll>" + _camera_table(calibration) + "</div>")
+    for heading, draws in sections.items():
+        parts.append(f"<h2>{heading}</h2><p class=note>{_NOTES[heading]}</p>")
+        many = len(draws) > 1
+        folded = many and len(draws) > _AT_ONCE
+        parts.append(f"<div class={'cameras' if many and not folded else 'one'}>")
+        for name, draw in zip(rig.names if many else [""], draws, strict=True):
+            figure = _inline(draw())
+            if folded:
+                about = html.escape(name)
+                figure = (
+                    f"<details class=camera><summary>{about}</summary><template>{figure}"
+                    "</template></details>"
+                )
+            parts.append(figure)
         parts.append("</div>")
+    parts += [_findings(calibration), _provenance(calibration), _SCRIPT]
     write_text(path, "\n".join(parts) + "\n")
+
+
+#: Figures that are folded away are made when they open; all are measured when the page stands.
+_SCRIPT = """<script>
+const measure = (part) => {
+  for (const plot of part.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(plot);
+};
+for (const details of document.querySelectorAll("details.camera")) {
+  details.addEventListener("toggle", () => {
+    const template = details.querySelector("template");
+    if (template) {
+      details.append(document.importNode(template.content, true));
+      template.remove();
+    }
+    setTimeout(() => measure(details));
+  });
+}
+window.addEventListener("load", () => measure(document));
+</script>"""
+
+
+def _verdict(calibration):
+    """Write whether to believe it, and what to do first."""
+    verdict, rig, held = calibration.verdict, calibration.rig, calibration.held_out
+    told = {
+        "PASS": "This calibration can be believed.",
+        "WARN": "This calibration can be used; mind what follows.",
+        "FAIL": "This calibration cannot be believed. Do this:",
+    }[verdict.level]
+    lines = [
+        f"<div class='verdict {verdict.level}'><strong>{verdict.level}</strong> {told}",
+        f"<p>{len(rig)} cameras, {len(calibration.detections.frames)} moments, lengths in "
+        f"{rig.units}.",
+    ]
+    if held is not None:
+        lines.append(
+            f"On moments kept out of the fit, corners lie {held.rms_px:.3f} px from where they "
+            f"should (root mean square per coordinate; {calibration.rms_px:.3f} px in the fit)."
+        )
+        if held.n_lengths:
+            square = calibration.detections.board.square_length
+            lines.append(
+                f"Squares of {square:g} {rig.units} measure "
+                f"{square * (1 + held.length_bias):.4g} &plusmn; {held.length_rms:.2g} "
+                f"{rig.units}, and lie flat to {held.flatness_rms:.2g} {rig.units}."
+            )
+    else:
+        lines.append("No moments were kept out of the fit to test it.")
+    lines.append("</p><ol>")
+    for level in ("FAIL", "WARN"):
+        for finding in verdict.findings:
+            if finding.level == level:
+                lines.append(
+                    f"<li><span class={level}>{level}</span> <b>{html.escape(finding.name)}</b>: "
+                    f"{html.escape(finding.found)} {html.escape(finding.remedy)}</li>"
+                )
+    return "\n".join(lines) + "</ol></div>"
+
+
+def _findings(calibration):
+    """Write everything that was looked at, and the limits."""
+    rows = "".join(
+        f"<tr class={each.level}>"
+        + "".join(
+            f"<td>{html.escape(cell)}</td>"
+            for cell in (each.level, each.name, each.found, each.remedy)
+        )
+        + "</tr>"
+        for each in calibration.verdict.findings
+    )
+    limits = html.escape((verdict_limits.__doc__ or "").strip())
+    return (
+        f"<h2>Everything that was looked at</h2><table class=findings>{rows}</table>"
+        f"<details><summary>The limits, and why they are where they are</summary>"
+        f"<pre>{limits}</pre></details>"
+    )
+
+
+def _provenance(calibration):
+    """Write what the calibration was made from."""
+    detections = calibration.detections
+    frames = detections.frames
+    span = f"{frames.min()} to {frames.max()}" if len(frames) else "none"
+    sources = "".join(
+        f"<li>{html.escape(camera)}: {html.escape(source)}</li>"
+        for camera, source in zip(detections.cameras, detections.sources, strict=False)
+    )
+    return (
+        f"<h2>Made from</h2><p>{html.escape(str(detections.board))}; frames {span}; pose3d "
+        f"{html.escape(version('pose3d'))}.</p><ul>{sources}</ul>"
+    )
 
 
 def save_rig_view(path: str | os.PathLike, rig: CameraRig, *, title: str) -> None:
