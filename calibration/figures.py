@@ -9,6 +9,7 @@ import plotly.offline
 from calibration.boards import BoardDetections
 from calibration.cameras import CameraRig
 from calibration.results import RigCalibration
+from calibration.verdict import CELLS, MIN_SHARED
 
 #: Colours that remain apart for the colour-blind (Okabe and Ito).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -82,12 +83,14 @@ def plot_rig(
     for i, camera in enumerate(rig):
         px, py, pz = _joined([_frustum(camera, 0.12 * size)])
         figure.add_scatter3d(
-            x=px, y=py, z=pz, mode="lines", name=camera.name, line={"color": colour(i), "width": 4}
-        )
+            x=px, y=py, z=pz, mode="lines", name=html.escape(camera.name),
+            line={"color": colour(i), "width": 4},
+        )  # fmt: skip
         px, py, pz = camera.position
         figure.add_scatter3d(
-            x=[px], y=[py], z=[pz], mode="text", text=[camera.name], showlegend=False
-        )
+            x=[px], y=[py], z=[pz], mode="text", text=[html.escape(camera.name)],
+            showlegend=False,
+        )  # fmt: skip
     figure.update_layout(
         scene={"aspectmode": "data"}
         | {f"{axis}axis_title": f"{axis}, {rig.units}" for axis in "xyz"},
@@ -97,8 +100,7 @@ def plot_rig(
     return figure
 
 
-#: Cells across and down an image in its coverage; corners drawn of each camera at most.
-_CELLS = (12, 9)
+#: Corners drawn of each camera at most.
 _MOST_CORNERS = 800
 
 
@@ -127,15 +129,15 @@ def plot_coverage(calibration: RigCalibration, camera: str) -> go.Figure:
     corners, residuals = corners[seen], residuals[seen]
     errors = np.linalg.norm(residuals, axis=1)
     size = np.array(lens.image_size, dtype=np.float64)
-    side = size / _CELLS
-    cell = np.clip((corners + 0.5) // side, 0, np.array(_CELLS) - 1).astype(int)
-    number = cell @ (1, _CELLS[0])
-    n_cells = _CELLS[0] * _CELLS[1]
+    side = size / CELLS
+    cell = np.clip((corners + 0.5) // side, 0, np.array(CELLS) - 1).astype(int)
+    number = cell @ (1, CELLS[0])
+    n_cells = CELLS[0] * CELLS[1]
     counts = np.bincount(number, minlength=n_cells)
     means = np.stack(
         [np.bincount(number, part, n_cells) / np.maximum(counts, 1) for part in residuals.T], axis=1
     )
-    middles = (np.stack(np.meshgrid(*map(np.arange, _CELLS)), axis=-1).reshape(-1, 2) + 0.5) * side
+    middles = (np.stack(np.meshgrid(*map(np.arange, CELLS)), axis=-1).reshape(-1, 2) + 0.5) * side
     enough = counts >= 3
     longest = float(np.linalg.norm(means[enough], axis=1).max(initial=0.0))
     # the longest arrow fills most of a cell
@@ -143,10 +145,10 @@ def plot_coverage(calibration: RigCalibration, camera: str) -> go.Figure:
     power = 10 ** np.floor(np.log10(factor)) if factor > 0 else 1.0
     factor = float(np.floor(factor / power) * power)
     figure = go.Figure()
-    shade = np.where(counts > 0, np.log1p(counts), np.nan).reshape(_CELLS[::-1])
+    shade = np.where(counts > 0, np.log1p(counts), np.nan).reshape(CELLS[::-1])
     figure.add_heatmap(
-        z=shade, x=(np.arange(_CELLS[0]) + 0.5) * side[0] - 0.5,
-        y=(np.arange(_CELLS[1]) + 0.5) * side[1] - 0.5, colorscale="Greys", showscale=False,
+        z=shade, x=(np.arange(CELLS[0]) + 0.5) * side[0] - 0.5,
+        y=(np.arange(CELLS[1]) + 0.5) * side[1] - 0.5, colorscale="Greys", showscale=False,
         opacity=0.35, hoverinfo="skip",
     )  # fmt: skip
     largest = float(np.percentile(errors, 99)) if errors.size else 1.0
@@ -238,7 +240,10 @@ def plot_view_graph(calibration: RigCalibration) -> go.Figure:
             if not count:
                 continue
             # weak links stand out
-            line = {"width": 1 + 7 * count / most, "color": "#D55E00" if count < 5 else "#9fb3c8"}
+            line = {
+                "width": 1 + 7 * count / most,
+                "color": "#D55E00" if count < MIN_SHARED[0] else "#9fb3c8",
+            }
             figure.add_scatter(
                 x=[x[i], (x[i] + x[j]) / 2, x[j]], y=[y[i], (y[i] + y[j]) / 2, y[j]],
                 mode="lines+text" if len(names) <= 8 else "lines", line=line,

@@ -1,8 +1,11 @@
 """The calibration report: one HTML file that opens offline."""
 
 import html
+import math
 import os
 from importlib.metadata import version
+
+import numpy as np
 
 from calibration import figures
 from calibration import verdict as verdict_limits
@@ -26,7 +29,7 @@ table { border-collapse: collapse; } th, td { padding: 0.2rem 0.8rem; text-align
 .cameras { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); }
 .cameras > div { min-width: 0; } details { margin: 0.5rem 0; } summary { cursor: pointer; }
 pre { font-size: 12px; overflow-x: auto; }
-@media print { body { max-width: none; } details > summary { display: none; } }
+@media print { body { max-width: none; } }
 """
 
 #: With more cameras than this, the figures of each are drawn when they are asked for.
@@ -119,6 +122,9 @@ for (const details of document.querySelectorAll("details.camera")) {
   });
 }
 window.addEventListener("load", () => measure(document));
+window.addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});
 </script>"""
 
 
@@ -143,21 +149,38 @@ def _verdict(calibration):
         if held.n_lengths:
             square = calibration.detections.board.square_length
             lines.append(
-                f"Squares of {square:g} {rig.units} measure "
-                f"{square * (1 + held.length_bias):.4g} &plusmn; {held.length_rms:.2g} "
-                f"{rig.units}, and lie flat to {held.flatness_rms:.2g} {rig.units}."
+                f"Squares of {square:g} {rig.units} measure {_exact(square, held)} {rig.units} on "
+                f"average there, single ones to {held.length_rms:.2g} {rig.units}; corners lie "
+                f"in one plane to {held.flatness_rms:.2g} {rig.units}."
             )
     else:
         lines.append("No moments were kept out of the fit to test it.")
     lines.append("</p><ol>")
-    for level in ("FAIL", "WARN"):
-        for finding in verdict.findings:
-            if finding.level == level:
-                lines.append(
-                    f"<li><span class={level}>{level}</span> <b>{html.escape(finding.name)}</b>: "
-                    f"{html.escape(finding.found)} {html.escape(finding.remedy)}</li>"
-                )
-    return "\n".join(lines) + "</ol></div>"
+    # what is out of time or place explains most of the rest: it comes first
+    order = {"FAIL": 0, "WARN": 1}
+    bad = [each for each in verdict.findings if each.level in order]
+    bad.sort(key=lambda each: (order[each.level], each.name != "times"))
+    first = 1 if bad and bad[0].name == "times" and bad[0].level == "FAIL" else len(bad)
+    items = [
+        f"<li><span class={each.level}>{each.level}</span> <b>{html.escape(each.name)}</b>: "
+        f"{html.escape(each.found)} {html.escape(each.remedy)}</li>"
+        for each in bad
+    ]
+    lines += items[:first]
+    lines.append("</ol>")
+    if items[first:]:
+        lines.append(
+            "<details><summary>Probably consequences of this</summary><ol>"
+            f"{''.join(items[first:])}</ol></details>"
+        )
+    return "\n".join(lines) + "</div>"
+
+
+def _exact(square, held):
+    """Write the mean length of squares with as many digits as it is known to."""
+    error = max(held.length_rms / max(held.n_lengths, 1) ** 0.5, 1e-6)
+    digits = max(0, -math.floor(math.log10(error)))
+    return f"{square * (1 + held.length_bias):.{digits}f}"
 
 
 def _findings(calibration):
@@ -227,28 +250,45 @@ def _camera_table(calibration):
     """Write the table of the cameras: what was found and its standard error."""
     rig, errors = calibration.rig, calibration.standard_errors
     heads = (
-        "camera", "lens", "mean error px", "fx px", "cx px", "cy px",
-        f"position, {rig.units}", "rotation, degrees",
+        "camera", "lens", "coefficients", "mean error px", "fx px", "cx px", "cy px",
+        f"position, {rig.units}", "rotation vector, degrees",
     )  # fmt: skip
     rows = []
     for i, camera in enumerate(rig):
-        matrix = camera.intrinsics.matrix
+        matrix, dist = camera.intrinsics.matrix, camera.intrinsics.dist
         focal, centre = errors["focal"][i], errors["principal_point"][i]
-        position = ", ".join(f"{value:.1f}" for value in camera.position)
-        spread = ", ".join(f"{value:.2f}" for value in errors["position"][i])
-        turn = ", ".join(f"{value * 57.29578:.3f}" for value in errors["rotation"][i])
+        place, turn = errors["position"][i], errors["rotation"][i]
+        if place.any() or turn.any():
+            position = f"{_row(camera.position, 1)} ± {_row(place, 2)}"
+            rotation = f"{_row(np.degrees(camera.rvec), 2)} ± {_row(np.degrees(turn), 3)}"
+        else:
+            position, rotation = f"{_row(camera.position, 1)}, held", "held: others relate to it"
+        note = calibration.lens_notes.get(camera.name, "")
+        choice = note.partition(":")[0] if note else ""
+        lens = camera.intrinsics.model
         rows.append((
             camera.name,
-            camera.intrinsics.model,
+            f"{choice} ({lens})" if choice and choice != lens else lens,
+            ", ".join(f"{value:.3g}" for value in dist if value) or "none",
             f"{calibration.camera_errors[i]:.3f}",
             f"{matrix[0, 0]:.2f} ± {focal[0]:.2f}",
             f"{matrix[0, 2]:.2f} ± {centre[0]:.2f}",
             f"{matrix[1, 2]:.2f} ± {centre[1]:.2f}",
-            f"({position}) ± ({spread})",
-            f"± ({turn})",
+            position,
+            rotation,
         ))  # fmt: skip
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    notes = "".join(
+        f"<li>{html.escape(name)}: {html.escape(note)}</li>"
+        for name, note in calibration.lens_notes.items()
+    )
+    why = f"<details><summary>Why these lenses</summary><ul>{notes}</ul></details>" if notes else ""
+    return f"<table><tr>{head}</tr>{body}</table>{why}"
+
+
+def _row(values, digits):
+    """Write three numbers in brackets."""
+    return "(" + ", ".join(f"{value:.{digits}f}" for value in values) + ")"

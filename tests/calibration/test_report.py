@@ -14,7 +14,7 @@ from calibration.solve import calibrate
 from calibration.synthetic import moving_board, ring_rig, simulate_detections
 
 BOARD = CharucoBoard(8, 6, 20.0, 15.0, "DICT_4X4_50")
-EVIL = "<img src=x onerror=alert(1)>"
+EVIL = "</script><b>b<img src=x onerror=alert(1)>"
 
 
 def calibration(n_cameras, n_frames=15, names=None):
@@ -74,6 +74,7 @@ def test_the_report_opens_offline_and_shows_names_as_text(page, tmp_path):
     assert page.troubles == []
     assert page.locator("h1").inner_text() == EVIL
     assert page.locator("img").count() == 0
+    assert page.locator("svg b, svg img").count() == 0
     assert page.locator(".verdict strong").inner_text() in ("PASS", "WARN")
     widths = page.eval_on_selector_all(
         ".js-plotly-plot", "plots => plots.map(plot => plot.getBoundingClientRect().right)"

@@ -408,3 +408,12 @@ def test_aniposelib_can_be_asked_for_its_opinion(rng):
     assert judged.rig.names == ours.rig.names
     assert volume_error(judged.rig, rig, rng) > volume_error(ours.rig, rig, rng)
     assert judged.rms_px > ours.rms_px
+
+
+def test_a_lens_model_too_simple_for_the_edges_is_no_pass(mouse_detections):
+    simple = calibrate(mouse_detections, model="k1k2", hold_out=False)
+    text = findings(simple, "WARN")["lens in all of the image"]
+    assert "'back'" in text
+    # of the camera at the side no model follows all of the image
+    fitting = findings(calibrate(mouse_detections, hold_out=False), "WARN")
+    assert "'back'" not in fitting.get("lens in all of the image", "")
