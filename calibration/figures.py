@@ -8,8 +8,9 @@ import plotly.offline
 
 from calibration.boards import BoardDetections
 from calibration.cameras import CameraRig
+from calibration.corner_checks import CELLS
 from calibration.results import RigCalibration
-from calibration.verdict import CELLS, MIN_SHARED
+from calibration.verdict import MIN_SHARED
 
 #: Colours that remain apart for the colour-blind (Okabe and Ito).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")

@@ -49,6 +49,7 @@ FLOORS = {
     "calibration.verdict": 2,
     "calibration.evidence": 2,
     "calibration.plausibility": 2,
+    "calibration.corner_checks": 2,
     "calibration.solve": 2,
     "calibration.pointbundle": 2,
     "calibration.losses": 2,
