@@ -11,8 +11,10 @@ radians. *Reprojection error* is a distance in pixels, *residual* is signed.
 The map, floor by floor; a module imports from its own floor or below.
 
 1. nouns: `arrays`, `errors`, `lenses`, `cameras`, `boards`, `recordings`, `results`
-2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`,
-   `verdict`, `solve`, `synthetic`; `compiling` and `kernels` are their inner loops; without a
+2. verbs: `multiview`, `detection`, `recognition`, `intrinsics`, `extrinsics`, `bundle`, `joint`,
+   `holdout`, `solve`, `synthetic`, `bounds`; `compiling` and `kernels` are their inner loops;
+   `verdict`, with `evidence`, `plausibility` and `corner_checks`, judges; `explaining`, by
+   `timing`, `lateness` and `mending`, finds cameras out of time or place; without a
    board `scene` and `selfcalibration` place cameras, by `resection`, `keypointviews`,
    `keypointdoubts`, `pointbundle` and `losses`; `world` and `floors` choose origin, axes and scale
 3. edges: `files`, `video`, `searching`, `formats`, `anipose`, `figures`, `report`
