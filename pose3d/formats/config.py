@@ -207,6 +207,8 @@ def parse_config(text: str, path: str | os.PathLike) -> dict[Text, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context
+        if "nesting depth" in what:  # newer parsers look ahead, and stop before we can
+            what = f"more than {_DEEPEST} levels; a config has four or five"
         raise DataError(
             f"{path}, line {mark.line + 1}, column {mark.column + 1}: {what}. Correct the YAML."
         ) from None
