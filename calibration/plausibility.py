@@ -213,8 +213,9 @@ def distances(evidence: Evidence, told: Iterable[tuple[str, str, float]]) -> lis
             level,
             "distances told",
             f"{first!r} to {second!r}: {found:.5g} ± {error:.2g} {rig.units}, told {measured:g}.",
-            f"All lengths may be {found / measured:.4g} times too large. Measure the board's "
-            "squares on the print (and from lens to lens); correct square_length.",
+            f"All lengths may be too {'long' if found > measured else 'short'} by a factor of "
+            f"{max(found, measured) / min(found, measured):.4g}. Measure the board's squares on "
+            "the print (and from lens to lens); correct square_length.",
         )
     return findings
 
