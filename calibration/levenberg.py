@@ -8,6 +8,7 @@ import numpy as np
 from calibration.arrays import float_array
 from calibration.boards import BoardDetections
 from calibration.cameras import Camera, CameraRig
+from calibration.compiling import compile_kernels
 from calibration.errors import CalibrationError
 from calibration.normals import compiled, compiled_lens, compiled_loss, view_normals
 from calibration.rotations import cross_matrix, rotation_matrices, rotation_vectors
@@ -344,7 +345,7 @@ class Adjustment:
         mean, precision = np.zeros(n), np.zeros((n, n))
         if self.priors is not None:
             mean, precision = self.priors[0]
-        iteration = self.compiled.fit_alone(
+        iteration = compile_kernels("calibration.kernels.alone").fit_alone(
             model,
             lens,
             n,

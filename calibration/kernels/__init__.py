@@ -4,5 +4,6 @@ Importing one of these modules takes numba's import and, the first time on a mac
 seconds of compilation, which numba keeps in its cache; so none is imported but through
 `calibration.compiling`, which decides whether that pays. Sums run in one fixed order, whatever
 the number of threads. `common` holds what they share, `views` the normal equations of board
-views, `poses` homographies and the judging of poses.
+views, `alone` the fit of one camera, `poses` homographies and the judging of poses, `lenses` and
+`corners` lenses undone and corners of printed grids.
 """
