@@ -31,6 +31,8 @@ _PRIOR_NOISE = 0.1
 #: Principal points lie this near the middle, in image sides, and focal lengths to each other.
 _MIDDLE_SPREAD = 0.02
 _ASPECT_SPREAD = 0.003
+#: Decentring coefficients p1, p2 of real lenses are some thousandths.
+_DECENTRING_SPREAD = 0.0015
 #: Corners farther off are judged wrong. Of Gaussian ones it takes 4 in a million.
 _WRONG = 5.0
 
@@ -107,12 +109,12 @@ def lens_prior(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Say what can be believed of a lens before any board: that it is a lens.
 
     Its focal length is within a half of a first guess, both focal lengths within 0.3 % of each
-    other, its principal point within two hundredths of the image of the middle, no
-    coefficient moves the image's corner by more than a third of its distance from the middle;
-    each as one standard deviation. A board that is tilted and moved outweighs this a
-    thousandfold; one that lies flat or never moves leaves a lens that may be wide of the mark
-    but not absurd, and standard errors that say so. The fit also keeps focal lengths within a
-    factor of four of the guess.
+    other, its principal point within two hundredths of the image of the middle, p1 and p2
+    within 1.5 thousandths, and no other coefficient moves the image's corner by more than a
+    third of its distance from the middle; each as one standard deviation. A board that is tilted
+    and moved outweighs this a thousandfold; one that lies flat or never moves leaves a lens that
+    may be wide of the mark but not absurd, and standard errors that say so. The fit also keeps
+    focal lengths within a factor of four of the guess.
 
     Parameters
     ----------
@@ -141,6 +143,8 @@ def lens_prior(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     deviation[6:8] = 0.5 * focal
     deviation[8:10] = _MIDDLE_SPREAD * size.max()
     deviation[10:] = 1 / 3 / reach ** np.array(powers)
+    if lens.model in ("brown", "rational"):
+        deviation[12:14] = _DECENTRING_SPREAD
     precision = np.diag((_PRIOR_NOISE / deviation) ** 2)
     # fx - fy, about the difference that is not known to be any
     mean[6:8] = focal.mean()

@@ -27,9 +27,10 @@ LENS_CHOICES = {
     "rational": ("rational", (0, 1, 2, 3, 4, 5, 6, 7)),
     "fisheye": ("fisheye", (0, 1, 2, 3)),
 }
-#: What "auto" chooses from, the simplest first. It starts at k1 k2: one camera's views may not
-#: tell k2 from nothing where all cameras' together will.
-AUTO_CHOICES = ("k1k2", "k1k2p1p2", "brown", "rational", "fisheye")
+#: What "auto" chooses from, the simplest first. It starts at k1 k2 p1 p2: one camera's views may
+#: not tell them from nothing where all cameras' together will, and left out they bend everything
+#: by more than their errors say (lens_prior keeps them as small as real ones are).
+AUTO_CHOICES = ("k1k2p1p2", "brown", "rational", "fisheye")
 #: The fisheye model is tried where the image's corner is seen at more than 50 degrees.
 _WIDE = 1.2
 #: By how much the rational model must be better to be taken, for its eight coefficients say more

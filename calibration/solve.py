@@ -45,9 +45,9 @@ def calibrate(
     detections : BoardDetections
         Corners of a board that several cameras saw at the same moments.
     model : str or mapping of str to str
-        Lens model of all cameras or of each: "auto" (the Brown model with the coefficients
-        that the boards bear out), "pinhole", "k1", "k1k2", "k1k2p1p2", "brown", "rational" or
-        "fisheye".
+        Lens model of all cameras or of each: "auto" (Brown, rational or fisheye, with the
+        coefficients that the boards bear out), "pinhole", "k1", "k1k2", "k1k2p1p2", "brown",
+        "rational" or "fisheye".
     intrinsics : mapping of str to Intrinsics, optional
         Lenses that are known; they are kept as they are.
     lens_detections : mapping of str to BoardDetections, optional
