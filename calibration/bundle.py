@@ -32,7 +32,7 @@ _PRIOR_NOISE = 0.1
 _MIDDLE_SPREAD = 0.02
 _ASPECT_SPREAD = 0.003
 #: Decentring coefficients p1, p2 of real lenses are some thousandths.
-_DECENTRING_SPREAD = 0.0015
+_DECENTRING_SPREAD = 0.002
 #: Corners farther off are judged wrong. Of Gaussian ones it takes 4 in a million.
 _WRONG = 5.0
 
@@ -110,7 +110,7 @@ def lens_prior(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
     Its focal length is within a half of a first guess, both focal lengths within 0.3 % of each
     other, its principal point within two hundredths of the image of the middle, p1 and p2
-    within 1.5 thousandths, and no other coefficient moves the image's corner by more than a
+    within two thousandths, and no other coefficient moves the image's corner by more than a
     third of its distance from the middle; each as one standard deviation. A board that is tilted
     and moved outweighs this a thousandfold; one that lies flat or never moves leaves a lens that
     may be wide of the mark but not absurd, and standard errors that say so. The fit also keeps

@@ -1,8 +1,8 @@
 """Hold calibration against the Cramer-Rao bound: errors, stated standard errors, failures.
 
 Synthetic rigs of 2 to 12 cameras on a ring of 1 m, 1280 x 1024, focal lengths of 950 to 1150 px,
-principal points some 8 px off, fx and fy 0.1 % apart, k1, k2, p1 and p2; a board of 7 x 10 corners of
-30 mm, partly covered, 0.4 px noise. The error is that of points in the filmed volume, after the
+principal points some 8 px off, fx and fy 0.1 % apart, k1, k2, p1 and p2; a board of 7 x 10
+corners of 30 mm, partly covered, 0.4 px noise. The error is that of points in the filmed volume, after the
 best rigid motion; the bound knows which parameters are unknown, not their values.
 
     python scripts/bench_accuracy.py [--rigs 100] [--parts bound,intervals,failures,frames]
@@ -38,7 +38,7 @@ SIZES = ((2, 60), (4, 20), (4, 60), (6, 12), (6, 20), (6, 60), (12, 30), (12, 60
 
 
 def real_rig(n_cameras, rng):
-    """Return cameras with realistic lenses: fx, fy, the principal point, k1, k2, p1, p2 of their own."""
+    """Return cameras of their own focal lengths, principal point, k1, k2, p1 and p2."""
     cameras = []
     for camera in ring_rig(n_cameras, radius=1000, focal=1050, rng=rng):
         radial = [rng.uniform(-0.25, -0.15), rng.uniform(0.03, 0.09)]
