@@ -2,8 +2,8 @@
 
 Synthetic rigs of 2 to 12 cameras on a ring of 1 m, 1280 x 1024, focal lengths of 950 to 1150 px,
 principal points some 8 px off, fx and fy 0.1 % apart, k1, k2, p1 and p2; a board of 7 x 10
-corners of 30 mm, partly covered, 0.4 px noise. The error is that of points in the filmed volume, after the
-best rigid motion; the bound knows which parameters are unknown, not their values.
+corners of 30 mm, partly covered, 0.4 px noise. The error is that of points in the filmed volume,
+after the best rigid motion; the bound knows which parameters are unknown, not their values.
 
     python scripts/bench_accuracy.py [--rigs 100] [--parts bound,intervals,failures,frames]
 """
