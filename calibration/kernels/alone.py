@@ -182,7 +182,7 @@ def fit_alone(
                 row = rows[a]
                 place = row - 6 if row < 10 else row - 5
                 trial_lens[place] += change[a]
-                good = good and np.isfinite(change[a])
+                good = good and abs(change[a]) < np.inf
             for i in range(2):
                 good = good and low[i] < trial_lens[i] < high[i]
         if good:

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import boolean, float64, int64, njit, types
 
-# never "nnan" or "ninf": what was not seen is NaN, and costs may be infinite
+# never "nnan" or "ninf": what was not seen is NaN, and costs may be infinite. np.isfinite is
+# folded to True all the same ("x - x" is 0 to "reassoc"): write abs(x) < np.inf
 SETTINGS = {
     "cache": True,
     "nogil": True,
@@ -56,6 +57,83 @@ def bend(model, dist, x, y, out):
         out[2] = radial + 2 * growth * x * x + 2 * p1 * y + 6 * p2 * x
         out[3] = out[4] = 2 * growth * x * y + 2 * p1 * x + 2 * p2 * y
         out[5] = radial + 2 * growth * y * y + 6 * p1 * y + 2 * p2 * x
+
+
+@njit(**SETTINGS)
+def bend_all(model, dist, count, x, y, bent_x, bent_y, xx, xy, yy):
+    """Distort normalised points; write them and the entries of the symmetric Jacobian."""
+    if model == 0:
+        for k in range(count):
+            bent_x[k], bent_y[k] = x[k], y[k]
+            xx[k], xy[k], yy[k] = 1.0, 0.0, 1.0
+    elif model == 1:
+        k1, k2, p1, p2, k3 = dist[0], dist[1], dist[2], dist[3], dist[4]
+        for k in range(count):
+            r2 = x[k] * x[k] + y[k] * y[k]
+            radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+            growth = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))
+            bent_x[k] = x[k] * radial + 2 * p1 * x[k] * y[k] + p2 * (r2 + 2 * x[k] * x[k])
+            bent_y[k] = y[k] * radial + p1 * (r2 + 2 * y[k] * y[k]) + 2 * p2 * x[k] * y[k]
+            xx[k] = radial + growth * x[k] * x[k] + 2 * p1 * y[k] + 6 * p2 * x[k]
+            xy[k] = growth * x[k] * y[k] + 2 * p1 * x[k] + 2 * p2 * y[k]
+            yy[k] = radial + growth * y[k] * y[k] + 6 * p1 * y[k] + 2 * p2 * x[k]
+    else:
+        bent = np.empty(6)
+        for k in range(count):
+            bend(model, dist, x[k], y[k], bent)
+            bent_x[k], bent_y[k] = bent[0], bent[1]
+            xx[k], xy[k], yy[k] = bent[2], bent[3], bent[5]
+
+
+@njit(**SETTINGS)
+def unbend(model, dist, u, v, out):
+    """Undo the Brown (1), rational (2) or fisheye (3) model for one point; NaN off it.
+
+    Newton's method; ``out`` takes the point, and is room for `bend`.
+    """
+    found_x, found_y = np.nan, np.nan
+    if model == 0:
+        found_x, found_y = u, v
+    elif model == 3 and not np.isnan(u + v):
+        r = np.sqrt(u * u + v * v)
+        theta = min(r, 1.5)
+        value, slope = 0.0, 1.0
+        for _ in range(21):
+            t2 = theta * theta
+            value = theta * (1 + t2 * (dist[0] + t2 * (dist[1] + t2 * (dist[2] + t2 * dist[3]))))
+            slope = 1 + t2 * (
+                3 * dist[0] + t2 * (5 * dist[1] + t2 * (7 * dist[2] + t2 * 9 * dist[3]))
+            )
+            step = (value - r) / slope
+            if abs(step) < 1e-15:
+                break
+            theta -= min(max(step, -0.5), 0.5)
+        if abs(value - r) < 1e-9 and slope > 0 and theta < np.pi / 2:
+            scale = np.tan(theta) / r if r > 1e-12 else 1.0
+            found_x, found_y = u * scale, v * scale
+    elif not np.isnan(u + v):
+        x, y = u, v
+        det, miss = 1.0, np.inf
+        for _ in range(21):
+            bend(model, dist, x, y, out)
+            du, dv = out[0] - u, out[1] - v
+            miss = du * du + dv * dv
+            det = out[2] * out[5] - out[3] * out[4]
+            dx = (out[5] * du - out[3] * dv) / det
+            dy = (out[2] * dv - out[4] * du) / det
+            length = np.sqrt(dx * dx + dy * dy)
+            if length < 1e-16:
+                break
+            # a step longer than the point itself means the model is turning back
+            limit = 0.5 * (0.1 + np.sqrt(x * x + y * y))
+            factor = limit / length if length > limit else 1.0
+            x -= factor * dx
+            y -= factor * dy
+            if length < 1e-9:
+                break
+        if det > 0 and miss < 1e-16:
+            found_x, found_y = x, y
+    out[0], out[1] = found_x, found_y
 
 
 @njit(**SETTINGS)

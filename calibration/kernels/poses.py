@@ -137,7 +137,7 @@ def pose_errors(points, normalised, poses, out):
     for view in range(normalised.shape[0]):
         pose = poses[view]
         out[view] = np.inf
-        if not np.isfinite(pose[0, 0]):
+        if not abs(pose[0, 0]) < np.inf:
             continue
         count, far = 0, 0
         for j in range(points.shape[0]):

@@ -18,36 +18,11 @@ from calibration.kernels.common import (
     OUT3,
     SETTINGS,
     bend,
+    bend_all,
 )
 
 _LOSS = (int64, float64)
 _POSED = (IN2, IN1, IN3, INDICES, INDICES)
-
-
-@njit(**SETTINGS)
-def _bend_all(model, dist, count, x, y, bent_x, bent_y, xx, xy, yy):
-    """Distort normalised points; write them and the entries of the symmetric Jacobian."""
-    if model == 0:
-        for k in range(count):
-            bent_x[k], bent_y[k] = x[k], y[k]
-            xx[k], xy[k], yy[k] = 1.0, 0.0, 1.0
-    elif model == 1:
-        k1, k2, p1, p2, k3 = dist[0], dist[1], dist[2], dist[3], dist[4]
-        for k in range(count):
-            r2 = x[k] * x[k] + y[k] * y[k]
-            radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-            growth = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))
-            bent_x[k] = x[k] * radial + 2 * p1 * x[k] * y[k] + p2 * (r2 + 2 * x[k] * x[k])
-            bent_y[k] = y[k] * radial + p1 * (r2 + 2 * y[k] * y[k]) + 2 * p2 * x[k] * y[k]
-            xx[k] = radial + growth * x[k] * x[k] + 2 * p1 * y[k] + 6 * p2 * x[k]
-            xy[k] = growth * x[k] * y[k] + 2 * p1 * x[k] + 2 * p2 * y[k]
-            yy[k] = radial + growth * y[k] * y[k] + 6 * p1 * y[k] + 2 * p2 * x[k]
-    else:
-        bent = np.empty(6)
-        for k in range(count):
-            bend(model, dist, x[k], y[k], bent)
-            bent_x[k], bent_y[k] = bent[0], bent[1]
-            xx[k], xy[k], yy[k] = bent[2], bent[3], bent[5]
 
 
 @njit(**SETTINGS)
@@ -127,7 +102,7 @@ def _fill(
         y[k] = (ty[k] + translation[1]) * inverse[k]
     if count > 0 and not nearest > 0:
         return 0, np.inf
-    _bend_all(model, lens[5:], count, x, y, bent_x, bent_y, xx, xy, yy)
+    bend_all(model, lens[5:], count, x, y, bent_x, bent_y, xx, xy, yy)
     cost = 0.0
     for k in range(count):
         rx[k] -= fx * bent_x[k] + skew * bent_y[k] + cx

@@ -1,17 +1,12 @@
 """How far a detector's image points lie from the truth, learned from how views disagree."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from pose3d.keypoints import Missing
 from pose3d.triangulation.choosing import smallest_median
-from pose3d.triangulation.fitting import ENTRIES, Views
-from pose3d.triangulation.locating import locate
-from pose3d.triangulation.rays import RayTable, look_up
-
-#: Standard deviations at which a view is no longer believed: one true view in 25,000.
-GATE = 4.5
+from pose3d.triangulation.fitting import SQUARE, Views, measure_errors
+from pose3d.triangulation.locator import Locator
+from pose3d.triangulation.rays import look_up
+from pose3d.triangulation.seen import Points, Seen
 
 #: Points that are enough for a first idea of the spread.
 _FEW = 1000
@@ -36,15 +31,7 @@ _FINEST = 0.2
 _LEAST = 0.02
 
 
-def learn_noise(
-    views: Views,
-    tables: Sequence[RayTable],
-    keypoint: np.ndarray,
-    n_keypoints: int,
-    *,
-    largest: float,
-    max_error_px: float = np.inf,
-) -> np.ndarray | None:
+def learn_noise(seen: Seen, locator: Locator, *, largest: float) -> np.ndarray | None:
     """Estimate the detector's spread for each camera and keypoint.
 
     The views of a point that more than one camera saw must agree; what is left of their
@@ -53,43 +40,38 @@ def learn_noise(
 
     Parameters
     ----------
-    views : Views
-        A sample of points seen by at least two cameras, whitened as if the spread were 1 px.
-    tables : sequence of RayTable
-        One for each camera.
-    keypoint : ndarray of int of shape (n_points,)
-        Which keypoint each point is.
-    n_keypoints : int
-        Number of keypoints.
+    seen : Seen
+        A sample of points.
+    locator : Locator
+        Finds them, by the robust method.
     largest : float
         Spread in px from which on the views cannot be said to see the same points.
-    max_error_px : float
-        Distance in px from which a view is never believed.
 
     Returns
     -------
     ndarray of shape (n_cameras, n_keypoints) or None
         Standard deviation of one coordinate in px; None where the views do not agree.
     """
-    n_cameras = len(views.cameras)
-    rays = look_up(tables, views.pixels)
-    seen = views.seen & ~np.isnan(rays[:, 0])
-    whiten = np.where(seen[:, np.newaxis], views.whiten, 0.0)
-    some = np.count_nonzero(seen, axis=0) >= 2
-    views, keypoint = Views(views.cameras, views.pixels, whiten).take(some), keypoint[some]
-    if not some.any():
+    views = seen.views()
+    rays = look_up(locator.tables, views.pixels)
+    there = views.seen & ~np.isnan(rays[:, 0])
+    some = np.flatnonzero(np.count_nonzero(there, axis=0) >= 2)
+    if not some.size:
         return None
-    few = np.arange(0, len(keypoint), max(len(keypoint) // _FEW, 1))
-    median = np.median(smallest_median(views.take(few), rays[:, :, some][:, :, few]))
+    few = some[:: max(len(some) // _FEW, 1)]
+    whiten = np.where(there[:, np.newaxis], views.whiten, 0.0)
+    median = np.median(
+        smallest_median(Views(views.cameras, views.pixels, whiten).take(few), rays[:, :, few])
+    )
     # the median square of two normal errors is 2 ln 2 of one's variance; the pair that fits
     # best flatters the spread, by a factor of two or so
     common = max(2 * np.sqrt(median / (2 * np.log(2))), _LEAST)
-    spread = np.full((n_cameras, n_keypoints), common)
+    spread = np.full((len(views.cameras), seen.n_keypoints), common)
     for _ in range(_ROUNDS):
         if not np.median(spread) <= largest:
             return None
         before = spread
-        spread = _one_round(views, tables, keypoint, before, max_error_px)
+        spread = _one_round(seen, views, locator, before, len(some))
         if spread is None:
             return None
         # a camera that is further off than any detector must not be believed for it
@@ -99,29 +81,33 @@ def learn_noise(
     return spread
 
 
-def _one_round(views, tables, keypoint, spread, max_error_px):
+def _one_round(seen, views, locator, spread, n_points):
     """Fit with one idea of the spread and return the next, or None where nothing agrees."""
     n_cameras, n_keypoints = spread.shape
-    per_view = spread[:, keypoint]
-    scaled = Views(views.cameras, views.pixels, views.whiten / per_view[:, np.newaxis])
-    limit = squared_limit(scaled, max_error_px)
-    located = locate(scaled, tables, limit=limit)
-    there = np.flatnonzero(located.reason == Missing.PRESENT)
-    if 2 * len(there) < len(keypoint):
+    found = Points.empty(n_cameras, seen.n_points)
+    locator(seen, spread, found)
+    there = np.flatnonzero(found.there)
+    if 2 * len(there) < n_points:
         return None
-    errors = located.errors.take(there)
-    used = errors.used
+    keypoint = there % n_keypoints
+    per_view = spread[:, keypoint]
+    views = views.take(there)
+    views = Views(views.cameras, views.pixels, views.whiten / per_view[:, np.newaxis])
+    used = found.used_views[:, there]
+    errors = measure_errors(views, np.ascontiguousarray(found.xyz[there].T), used=used)
     # trace of a view's own information times the point's covariance: what the fit took up
+    covariance = found.covariance[there].reshape(-1, 9).T
     taken = sum(
-        (1 if j == k else 2) * (errors.rows[:, :, j] * errors.rows[:, :, k]).sum(axis=1) * spread
-        for (j, k), spread in zip(ENTRIES, located.covariance[:, there], strict=True)
+        (errors.rows[:, :, place // 3] * errors.rows[:, :, place % 3]).sum(axis=1)
+        * covariance[place]
+        for place in range(len(SQUARE))
     )
     redundancy = np.where(used, np.clip(2 - taken, 0, 2), 0.0)
-    squares = np.where(used, errors.squares, 0.0) * per_view[:, there] ** 2
+    squares = np.where(used, errors.squares, 0.0) * per_view**2
     common = squares.sum() / redundancy.sum()
     # two views share one error: which of them made it cannot be told
     telling = np.count_nonzero(used, axis=0) > 2
-    index = np.arange(n_cameras)[:, np.newaxis] * n_keypoints + keypoint[there]
+    index = np.arange(n_cameras)[:, np.newaxis] * n_keypoints + keypoint
 
     def total(part, of):
         sums = np.bincount(index.ravel(), np.where(of, part, 0.0).ravel(), spread.size)
@@ -135,17 +121,3 @@ def _one_round(views, tables, keypoint, spread, max_error_px):
         total(redundancy, True).sum(axis=0) + _PRIOR
     )
     return np.sqrt((own + _OWN * by_camera * by_keypoint) / (count + _OWN)).clip(min=_LEAST)
-
-
-def squared_limit(views: Views, max_error_px: float) -> np.ndarray:
-    """Return the squared whitened error from which views are not believed.
-
-    That of `GATE` standard deviations, or of a distance in px if that is smaller; ndarray of
-    shape (n_cameras, n_points).
-    """
-    scale = views.whiten[:, 0]
-    if views.whiten.shape[1] == 3:
-        scale = (scale + views.whiten[:, 2]) / 2
-    with np.errstate(invalid="ignore"):
-        capped = np.where(scale > 0, (max_error_px * scale) ** 2, np.inf)
-    return np.minimum(capped, GATE**2)

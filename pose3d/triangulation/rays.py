@@ -24,32 +24,38 @@ class RayTable:
     ----------
     camera : Camera
         The camera.
+
+    Attributes
+    ----------
+    step : ndarray of shape (2,)
+        Distance of the nodes in px.
+    cells : ndarray of shape (n_cells, 8)
+        Each cell's corner, its slopes to the right and down, and its twist: x and y each.
     """
 
     def __init__(self, camera: Camera):
         self._lens = camera.intrinsics
         if self._lens.model == "pinhole":
+            self.step, self.cells = np.ones(2), np.zeros(((_NODES - 1) ** 2, 8))
             return
         size = np.array(self._lens.image_size, dtype=np.float64)
-        self._step = (size - 1).clip(min=1) / (_NODES - 1)
-        x, y = np.meshgrid(*(np.arange(_NODES) * step for step in self._step))
+        self.step = (size - 1).clip(min=1) / (_NODES - 1)
+        x, y = np.meshgrid(*(np.arange(_NODES) * step for step in self.step))
         nodes = self._lens.undistort(np.stack([x, y], axis=-1))
         # a cell's value is corner + right u + down v + twist u v
         corner = nodes[:-1, :-1]
         right, down = nodes[:-1, 1:] - corner, nodes[1:, :-1] - corner
         twist = nodes[1:, 1:] - nodes[:-1, 1:] - down
-        self._cells = np.ascontiguousarray(
-            np.concatenate([corner, right, down, twist], axis=-1).reshape(-1, 8).T
-        )
+        self.cells = np.concatenate([corner, right, down, twist], axis=-1).reshape(-1, 8)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Return x / z and y / z of image points (2, n_points); NaN where there is no ray."""
         if self._lens.model == "pinhole":
             return self._lens.undistort(pixels.T).T
-        u, v = pixels / self._step[:, np.newaxis]
+        u, v = pixels / self.step[:, np.newaxis]
         column = np.clip(u, 0, _NODES - 2).astype(np.intp)
         row = np.clip(v, 0, _NODES - 2).astype(np.intp)
-        cells = self._cells.take(row * (_NODES - 1) + column, axis=1)
+        cells = self.cells.take(row * (_NODES - 1) + column, axis=0).T
         u -= column
         v -= row
         rays = cells[:2] + cells[2:4] * u + (cells[4:6] + cells[6:] * u) * v

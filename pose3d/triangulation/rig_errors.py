@@ -4,7 +4,8 @@ import numpy as np
 
 from calibration import lenses
 from calibration.cameras import CameraRig
-from pose3d.triangulation.fitting import ENTRIES, SQUARE, Errors, Views
+from pose3d.triangulation.fitting import Errors, Views, measure_errors
+from pose3d.triangulation.seen import Points, Seen
 
 #: Points at once: each takes three numbers for each parameter of the rig.
 _BLOCK = 2048
@@ -33,27 +34,34 @@ class RigErrors:
         kept = values > 1e-12 * values.max(initial=0.0)
         self._root = vectors[:, kept] * np.sqrt(values[kept])
 
-    def covariance(self, views: Views, errors: Errors, detector: np.ndarray) -> np.ndarray:
-        """Return entries of the points' covariance from the rig alone, (6, n_points).
+    def add(self, seen: Seen, noise: np.ndarray, points: Points, span: slice) -> None:
+        """Add it to the covariance of some points.
 
         Parameters
         ----------
-        views : Views
+        seen : Seen
             What the cameras saw.
-        errors : Errors
-            The fitted points.
-        detector : ndarray of shape (6, n_points)
-            Entries of the covariance from the detector, the inverse of ``errors.normal``.
+        noise : ndarray of shape (n_cameras, n_keypoints)
+            Spread of a certain detection in px.
+        points : Points
+            The points as the detector alone determines them.
+        span : slice
+            Which points.
         """
-        found = np.empty_like(detector)
-        for start in range(0, detector.shape[1], _BLOCK):
-            block = slice(start, start + _BLOCK)
-            found[:, block] = self._block(views.take(block), errors.take(block), detector[:, block])
-        return found
+        begin, end, _ = span.indices(seen.n_points)
+        for start in range(begin, end, _BLOCK):
+            block = slice(start, min(start + _BLOCK, end))
+            there = np.flatnonzero(points.there[block])
+            if there.size:
+                index = start + there
+                views = seen.views(block, noise).take(there)
+                xyz = np.ascontiguousarray(points.xyz[index].T)
+                errors = measure_errors(views, xyz, used=points.used_views[:, index])
+                points.covariance[index] += self._block(views, errors, points.covariance[index])
 
-    def _block(self, views, errors, detector):
-        """Do some of the points."""
-        n_points = detector.shape[1]
+    def _block(self, views: Views, errors: Errors, detector: np.ndarray) -> np.ndarray:
+        """Return the covariance (n_points, 3, 3) from the rig; the detector's is given."""
+        n_points = len(detector)
         # the right-hand side of the points' normal equations, by each parameter
         pull = np.empty((len(self._root), 3, n_points))
         for i, (first, second) in enumerate(errors.rows):
@@ -62,10 +70,8 @@ class RigErrors:
             np.multiply(across[:, np.newaxis], first, out=part)
             part += down[:, np.newaxis] * second
         pull = (self._root.T @ pull.reshape(len(self._root), -1)).reshape(-1, 3, n_points)
-        right = np.stack([(pull[:, j] * pull[:, k]).sum(axis=0) for j, k in ENTRIES])
-        full = detector[np.array(SQUARE)].T.reshape(-1, 3, 3)
-        together = full @ right[np.array(SQUARE)].T.reshape(-1, 3, 3) @ full
-        return np.stack([together[:, j, k] for j, k in ENTRIES])
+        right = np.stack([(pull[:, k // 3] * pull[:, k % 3]).sum(axis=0) for k in range(9)])
+        return detector @ right.T.reshape(-1, 3, 3) @ detector
 
     def _slopes(self, i, views, xyz, rows):
         """Whitened image points by a camera's parameters, (2, n_parameters, n_points)."""

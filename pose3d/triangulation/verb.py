@@ -7,19 +7,14 @@ import numpy as np
 
 from calibration.cameras import CameraRig
 from calibration.errors import DataError, DataWarning
-from calibration.multiview import triangulate_dlt
-from pose3d.keypoints import Keypoints2D, Keypoints3D, Missing
-from pose3d.triangulation.fitting import SQUARE, Views, measure_errors
-from pose3d.triangulation.locating import Located, judge, locate
-from pose3d.triangulation.noise import learn_noise, squared_limit
-from pose3d.triangulation.rays import RayTable
+from pose3d.keypoints import Keypoints2D, Keypoints3D
+from pose3d.triangulation.locator import METHODS, Locator
+from pose3d.triangulation.noise import learn_noise
 from pose3d.triangulation.rig_errors import RigErrors
+from pose3d.triangulation.seen import Points, Seen
 
-#: What `triangulate` can do with views that disagree.
-METHODS = ("robust", "least-squares", "dlt")
-
-#: Points at once: so many that NumPy calls cost little beside their work, memory stays small.
-_BLOCK = 16384
+#: Points between two reports of progress.
+_STRETCH = 131_072
 
 #: Points from which the detector's spread is learned.
 _SAMPLE = 6000
@@ -29,9 +24,6 @@ _USUAL_NOISE = 2.0
 
 #: Share of the image diagonal above which a spread is no detector's: 16 px at 1280 x 1024.
 _LARGEST_NOISE = 0.01
-
-#: Spread added to a given covariance, px²: no network knows a point to less than 0.1 px.
-_LEAST_VARIANCE = 0.01
 
 
 def triangulate(
@@ -96,36 +88,21 @@ def triangulate(
     if max_error_px is not None and not max_error_px > 0:
         raise ValueError(f"max_error_px is {max_error_px}; expected a distance above 0 px.")
     farthest = np.inf if max_error_px is None else float(max_error_px)
-    tables = [RayTable(camera) for camera in cameras]
-    views_of = _Seen(keypoints_2d, cameras, min_likelihood)
-    noise = _noise(views_of, tables, noise_px, farthest)
-
+    seen = Seen.of(keypoints_2d, cameras, min_likelihood)
+    locator = Locator(cameras, method, farthest=farthest, n_views=seen.likelihood.size)
+    noise = _noise(seen, farthest, noise_px)
     rig_errors = None
     if rig.covariance is not None:
         rig_errors = RigErrors(rig.subset(keypoints_2d.cameras))
-    result = _Result(keypoints_2d)
-    starts = range(0, views_of.n_points, _BLOCK)
+
+    points = Points.empty(len(cameras), seen.n_points)
+    starts = range(0, seen.n_points, _STRETCH)
     for start in starts if progress is None else progress(starts):
-        points = np.arange(start, min(start + _BLOCK, views_of.n_points))
-        views = views_of.take(slice(start, start + _BLOCK), noise)
-        n_views = np.count_nonzero(views.seen, axis=0)
-        result.reason[points[n_views == 0]] = Missing.NOT_SEEN
-        result.reason[points[n_views == 1]] = Missing.ONE_VIEW
-        enough = n_views >= 2
-        if not enough.all():
-            points, views = points[enough], views.take(enough)
-        if method == "dlt":
-            seen = np.where(views.seen[..., np.newaxis], views.pixels.transpose(0, 2, 1), np.nan)
-            xyz = np.nan_to_num(triangulate_dlt(rig.subset(keypoints_2d.cameras), seen)).T
-            located = judge(views, measure_errors(views, xyz))
-        else:
-            limit = squared_limit(views, farthest) if method == "robust" else None
-            located = locate(views, tables, limit=limit)
-        covariance = located.covariance
+        stretch = slice(start, min(start + _STRETCH, seen.n_points))
+        locator(seen, noise, points, stretch)
         if rig_errors is not None:
-            covariance = covariance + rig_errors.covariance(views, located.errors, covariance)
-        result.put(points, located, covariance)
-    keypoints_3d = result.finish(keypoints_2d, rig.units)
+            rig_errors.add(seen, noise, points, stretch)
+    keypoints_3d = points.finish(keypoints_2d, rig.units)
     if method == "robust":
         _warn_of_disbelieved(keypoints_3d)
     return keypoints_3d
@@ -156,52 +133,9 @@ def _matched(keypoints_2d, rig):
         yield rig[name]
 
 
-class _Seen:
-    """The views of a recording, its points in one row: frame, individual, keypoint."""
-
-    def __init__(self, keypoints_2d, cameras, min_likelihood):
-        n_cameras, n_keypoints = len(cameras), len(keypoints_2d.keypoints)
-        self._cameras = cameras
-        self._xy = keypoints_2d.xy.reshape(n_cameras, -1, 2)
-        self._likelihood = keypoints_2d.likelihood.reshape(n_cameras, -1)
-        self._covariance = keypoints_2d.covariance
-        if self._covariance is not None:
-            self._covariance = self._covariance.reshape(n_cameras, -1, 2, 2)
-        self._min_likelihood = min_likelihood
-        self.n_keypoints = n_keypoints
-        self.n_points = self._xy.shape[1]
-
-    def take(self, points, noise=None) -> Views:
-        """Return views of some points, whitened for a spread (n_cameras, n_keypoints)."""
-        pixels = np.ascontiguousarray(self._xy[:, points].transpose(0, 2, 1))
-        likelihood = self._likelihood[:, points]
-        seen = np.isfinite(pixels[:, 0] + pixels[:, 1]) & (likelihood >= self._min_likelihood)
-        if self._covariance is None:
-            whiten = np.sqrt(likelihood)[:, np.newaxis]
-        else:
-            a, b, _, d = (
-                self._covariance[:, points].reshape(*likelihood.shape, 4).transpose(2, 0, 1)
-            )
-            a, d = a + _LEAST_VARIANCE, d + _LEAST_VARIANCE
-            with np.errstate(invalid="ignore", divide="ignore"):
-                first = 1 / np.sqrt(a - b * b / d)
-                whiten = np.stack([first, -b / d * first, 1 / np.sqrt(d)], axis=1)
-            seen &= np.isfinite(whiten).all(axis=1)
-        if noise is not None:
-            whiten = whiten / noise[:, self.keypoint(points)][:, np.newaxis]
-        whiten = np.where(seen[:, np.newaxis], whiten, 0.0)
-        return Views(self._cameras, np.where(seen[:, np.newaxis], pixels, 0.0), whiten)
-
-    def keypoint(self, points):
-        """Return which keypoint each point, by index or slice, is."""
-        if isinstance(points, slice):
-            points = np.arange(*points.indices(self.n_points))
-        return points % self.n_keypoints
-
-
-def _noise(views_of, tables, noise_px, max_error_px):
+def _noise(seen, farthest, noise_px):
     """Return the detector's spread (n_cameras, n_keypoints): as given, learned, or usual."""
-    shape = (len(tables), views_of.n_keypoints)
+    shape = (len(seen.cameras), seen.n_keypoints)
     if noise_px is not None:
         noise = np.asarray(noise_px, dtype=np.float64)
         if noise.shape not in ((), shape) or not (noise > 0).all() or np.isinf(noise).any():
@@ -210,24 +144,13 @@ def _noise(views_of, tables, noise_px, max_error_px):
                 f"{shape}, one for each camera and keypoint."
             )
         return np.broadcast_to(noise, shape)
-    # every keypoint of some animals in some frames, evenly spread
-    n_rows = views_of.n_points // views_of.n_keypoints
-    n_sampled = min(n_rows, -(-_SAMPLE // views_of.n_keypoints))
-    rows = np.unique(np.linspace(0, n_rows - 1, n_sampled).astype(int))
-    points = (rows[:, np.newaxis] * views_of.n_keypoints + np.arange(shape[1])).ravel()
-    views = views_of.take(points)
-    enough = np.count_nonzero(views.seen, axis=0) >= 2
-    if enough.any():
-        sizes = [camera.intrinsics.image_size for camera in views.cameras]
+    sample = seen.sample(_SAMPLE)
+    if (np.count_nonzero(sample.views().seen, axis=0) >= 2).any():
+        sizes = [camera.intrinsics.image_size for camera in seen.cameras]
         largest = _LARGEST_NOISE * np.linalg.norm(sizes, axis=1).mean()
-        noise = learn_noise(
-            views.take(enough),
-            tables,
-            views_of.keypoint(points[enough]),
-            shape[1],
-            largest=largest,
-            max_error_px=max_error_px,
-        )
+        # it goes through the sample a few times, and large recordings load the kernels anyway
+        locator = Locator(seen.cameras, "robust", farthest=farthest, n_views=seen.likelihood.size)
+        noise = learn_noise(sample, locator, largest=largest)
         if noise is not None:
             return noise
         warnings.warn(
@@ -238,54 +161,6 @@ def _noise(views_of, tables, noise_px, max_error_px):
             stacklevel=3,
         )
     return np.full(shape, _USUAL_NOISE)
-
-
-class _Result:
-    """The arrays of a `Keypoints3D` while they are being filled, points in one row."""
-
-    def __init__(self, keypoints_2d):
-        n_cameras = len(keypoints_2d.cameras)
-        self._shape = keypoints_2d.xy.shape[1:-1]
-        n_points = int(np.prod(self._shape))
-        self.xyz = np.full((n_points, 3), np.nan)
-        self.covariance = np.full((n_points, 3, 3), np.nan)
-        self.reprojection_error = np.full(n_points, np.nan)
-        self.view_errors = np.full((n_cameras, n_points), np.nan)
-        self.used_views = np.zeros((n_cameras, n_points), dtype=bool)
-        self.reason = np.zeros(n_points, dtype=np.uint8)
-
-    def put(self, points: np.ndarray, located: Located, covariance: np.ndarray) -> None:
-        """Enter a block; what is missing stays NaN."""
-        errors = located.errors
-        there = located.reason == Missing.PRESENT
-        self.reason[points] = located.reason
-        self.xyz[points] = located.xyz.T
-        square = covariance[np.array(SQUARE)].T
-        self.covariance[points] = square.reshape(-1, 3, 3)
-        used = errors.used & there
-        self.used_views[:, points] = used
-        self.view_errors[:, points] = np.where(there & ~errors.behind, located.distances, np.nan)
-        total = (np.where(used, located.distances, 0.0) ** 2).sum(axis=0)
-        n_used = np.where(there, np.count_nonzero(used, axis=0), np.nan)
-        self.reprojection_error[points] = np.sqrt(total / n_used)
-
-    def finish(self, keypoints_2d: Keypoints2D, units: str) -> Keypoints3D:
-        """Give the axes back their lengths."""
-        shape, n_cameras = self._shape, len(keypoints_2d.cameras)
-        return Keypoints3D(
-            xyz=self.xyz.reshape(*shape, 3),
-            covariance=self.covariance.reshape(*shape, 3, 3),
-            reprojection_error=self.reprojection_error.reshape(shape),
-            view_errors=self.view_errors.reshape(n_cameras, *shape),
-            used_views=self.used_views.reshape(n_cameras, *shape),
-            reason=self.reason.reshape(shape),
-            filled=np.zeros(shape, dtype=bool),
-            cameras=keypoints_2d.cameras,
-            individuals=keypoints_2d.individuals,
-            keypoints=keypoints_2d.keypoints,
-            times=keypoints_2d.times,
-            units=units,
-        )
 
 
 def _warn_of_disbelieved(keypoints_3d):

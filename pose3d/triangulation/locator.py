@@ -1,0 +1,163 @@
+"""Locate the points of a recording, stretch by stretch: compiled where that pays."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from calibration.cameras import Camera, CameraRig
+from calibration.compiling import kernels
+from calibration.multiview import triangulate_dlt
+from calibration.normals import compiled_lens
+from pose3d.keypoints import Missing
+from pose3d.triangulation.choosing import MAX_PAIRS, view_pairs
+from pose3d.triangulation.fitting import Views, measure_errors
+from pose3d.triangulation.locating import judge, locate
+from pose3d.triangulation.rays import RayTable
+from pose3d.triangulation.seen import LEAST_VARIANCE, Points, Seen
+
+#: What can be done with views that disagree.
+METHODS = ("robust", "least-squares", "dlt")
+
+#: Standard deviations at which a view is no longer believed: one true view in 25,000.
+GATE = 4.5
+
+#: Points at once in NumPy: so many that calls cost little beside their work, memory stays small.
+_BLOCK = 16384
+
+#: Views from which loading the compiled kernels pays, and from which compiling them does.
+_WORTH_LOADING = 100_000
+_WORTH_COMPILING = 8_000_000
+
+#: Cameras that the kernels can tell apart: bits of a number.
+_MOST_CAMERAS = 62
+
+
+class Locator:
+    """Finds points from what cameras saw.
+
+    Parameters
+    ----------
+    cameras : sequence of Camera
+        The cameras, in the order of the views.
+    method : str
+        One of `METHODS`.
+    farthest : float
+        Distance in px from which a view is never believed.
+    n_views : int
+        Views in all that there are to come, which decides whether compiled kernels pay.
+    """
+
+    def __init__(
+        self, cameras: Sequence[Camera], method: str, *, farthest: float = np.inf, n_views: int = 0
+    ):
+        self._cameras, self._farthest, self._method = tuple(cameras), farthest, method
+        self.tables = [RayTable(camera) for camera in cameras]
+        self._fast = None
+        if method != "dlt" and len(cameras) <= _MOST_CAMERAS:
+            self._fast = kernels(
+                "pose3d.triangulation.kernels.locating",
+                n_views,
+                worth_loading=_WORTH_LOADING,
+                worth_compiling=_WORTH_COMPILING,
+            )
+        if self._fast is not None:
+            self._compiled = _as_compiled(cameras, self.tables)
+            self._hypotheses = _hypotheses(len(cameras))
+            self._area = np.mean([np.prod(camera.intrinsics.image_size) for camera in cameras])
+
+    def __call__(
+        self, seen: Seen, noise: np.ndarray, points: Points, span: slice = slice(None)
+    ) -> None:
+        """Find some of the points and enter them.
+
+        Parameters
+        ----------
+        seen : Seen
+            What the cameras saw.
+        noise : ndarray of shape (n_cameras, n_keypoints)
+            Spread of a certain detection in px.
+        points : Points
+            Where to enter them.
+        span : slice
+            Which points.
+        """
+        begin, end, _ = span.indices(seen.n_points)
+        if self._fast is None:
+            for start in range(begin, end, _BLOCK):
+                self._locate(seen, noise, points, slice(start, min(start + _BLOCK, end)))
+            return
+        self._fast.locate(
+            *self._compiled,
+            seen.xy,
+            seen.likelihood,
+            np.empty((0, 0, 2, 2)) if seen.covariance is None else seen.covariance,
+            np.ascontiguousarray(noise, dtype=np.float64),
+            float(seen.min_likelihood),
+            LEAST_VARIANCE,
+            GATE,
+            self._farthest,
+            *(getattr(points, field.name) for field in fields(Points)),
+            begin,
+            end,
+            self._method == "robust",
+            *self._hypotheses,
+            self._area,
+        )
+
+    def _locate(self, seen, noise, points, span):
+        """Find one block of points in NumPy."""
+        views, index = seen.views(span, noise), np.arange(span.start, span.stop)
+        n_views = np.count_nonzero(views.seen, axis=0)
+        enough = n_views >= 2
+        if not enough.all():
+            reasons = np.where(n_views == 0, Missing.NOT_SEEN, Missing.ONE_VIEW)
+            points.leave_out(index[~enough], reasons[~enough])
+            index, views = index[enough], views.take(enough)
+        if self._method == "dlt":
+            pixels = np.where(views.seen[..., np.newaxis], views.pixels.transpose(0, 2, 1), np.nan)
+            xyz = np.nan_to_num(triangulate_dlt(CameraRig(self._cameras), pixels)).T
+            located = judge(views, measure_errors(views, xyz))
+        else:
+            limit = squared_limit(views, self._farthest) if self._method == "robust" else None
+            located = locate(views, self.tables, limit=limit)
+        points.put(index, located)
+
+
+def squared_limit(views: Views, max_error_px: float) -> np.ndarray:
+    """Return the squared whitened error from which views are not believed.
+
+    That of `GATE` standard deviations, or of a distance in px if that is smaller; ndarray of
+    shape (n_cameras, n_points).
+    """
+    scale = views.whiten[:, 0]
+    if views.whiten.shape[1] == 3:
+        scale = (scale + views.whiten[:, 2]) / 2
+    with np.errstate(invalid="ignore"):
+        capped = np.where(scale > 0, (max_error_px * scale) ** 2, np.inf)
+    return np.minimum(capped, GATE**2)
+
+
+def _as_compiled(cameras, tables):
+    """Return cameras as the kernels take them."""
+    lenses = [compiled_lens(camera.intrinsics) for camera in cameras]
+    return (
+        np.array([model for model, _ in lenses], dtype=np.int64),
+        np.array([lens for _, lens in lenses]),
+        np.array([[*camera.rotation.ravel(), *camera.tvec] for camera in cameras]),
+        np.array([camera.position for camera in cameras]),
+        np.array([table.cells for table in tables]),
+        np.array([table.step for table in tables]),
+    )
+
+
+def _hypotheses(n_cameras):
+    """Return the pairs of views to try for each number of views, and how many: first, in all."""
+    pairs = np.zeros((n_cameras + 1, MAX_PAIRS, 2), dtype=np.int64)
+    n_first, n_pairs = np.zeros((2, n_cameras + 1), dtype=np.int64)
+    for n_views in range(2, n_cameras + 1):
+        rounds = view_pairs(n_views)
+        every = np.concatenate(rounds)
+        pairs[n_views, : len(every)] = every
+        n_first[n_views], n_pairs[n_views] = len(rounds[0]), len(every)
+    return pairs, n_first, n_pairs
