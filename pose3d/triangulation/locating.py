@@ -15,7 +15,7 @@ from pose3d.triangulation.fitting import (
     linear_start,
     measure_errors,
 )
-from pose3d.triangulation.rays import RayTable, look_up, refined
+from pose3d.triangulation.rays import Rays, look_up, refined
 
 #: Rays are parallel where all lie within this angle (radians) of their mean direction ...
 _NARROW = np.radians(0.5)
@@ -50,20 +50,20 @@ class Located:
     reason: np.ndarray
 
 
-def locate(views: Views, tables: Sequence[RayTable], *, limit: np.ndarray | None = None) -> Located:
+def locate(views: Views, rays_of: Sequence[Rays], *, limit: np.ndarray | None = None) -> Located:
     """Triangulate points by least squares in the images.
 
     Parameters
     ----------
     views : Views
         What the cameras saw.
-    tables : sequence of RayTable
+    rays_of : sequence of Rays
         One for each camera.
     limit : ndarray of shape (n_cameras, n_points), optional
         Squared whitened error from which a view is not believed; all are believed unless
         given.
     """
-    rays = look_up(tables, views.pixels)
+    rays = look_up(rays_of, views.pixels)
     blind = np.isnan(rays[:, 0])
     if blind.any():
         views = Views(views.cameras, views.pixels, np.where(blind[:, np.newaxis], 0, views.whiten))

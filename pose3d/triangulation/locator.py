@@ -13,7 +13,7 @@ from pose3d.keypoints import Missing
 from pose3d.triangulation.choosing import MAX_PAIRS, view_pairs
 from pose3d.triangulation.fitting import Views, measure_errors
 from pose3d.triangulation.locating import judge, locate
-from pose3d.triangulation.rays import RayTable
+from pose3d.triangulation.rays import Rays
 from pose3d.triangulation.seen import LEAST_VARIANCE, Points, Seen
 
 #: What can be done with views that disagree.
@@ -52,7 +52,7 @@ class Locator:
         self, cameras: Sequence[Camera], method: str, *, farthest: float = np.inf, n_views: int = 0
     ):
         self._cameras, self._farthest, self._method = tuple(cameras), farthest, method
-        self.tables = [RayTable(camera) for camera in cameras]
+        self.rays = [Rays(camera) for camera in cameras]
         self._fast = None
         if method != "dlt" and len(cameras) <= _MOST_CAMERAS:
             self._fast = kernels(
@@ -62,7 +62,7 @@ class Locator:
                 worth_compiling=_WORTH_COMPILING,
             )
         if self._fast is not None:
-            self._compiled = _as_compiled(cameras, self.tables)
+            self._compiled = _as_compiled(cameras, self.rays)
             self._hypotheses = _hypotheses(len(cameras))
             self._area = np.mean([np.prod(camera.intrinsics.image_size) for camera in cameras])
 
@@ -92,7 +92,7 @@ class Locator:
             seen.xy,
             seen.likelihood,
             np.empty((0, 0, 2, 2)) if seen.covariance is None else seen.covariance,
-            np.ascontiguousarray(noise, dtype=np.float64),
+            np.ascontiguousarray(1 / noise),
             float(seen.min_likelihood),
             LEAST_VARIANCE,
             GATE,
@@ -120,7 +120,7 @@ class Locator:
             located = judge(views, measure_errors(views, xyz))
         else:
             limit = squared_limit(views, self._farthest) if self._method == "robust" else None
-            located = locate(views, self.tables, limit=limit)
+            located = locate(views, self.rays, limit=limit)
         points.put(index, located)
 
 
@@ -138,7 +138,7 @@ def squared_limit(views: Views, max_error_px: float) -> np.ndarray:
     return np.minimum(capped, GATE**2)
 
 
-def _as_compiled(cameras, tables):
+def _as_compiled(cameras, rays_of):
     """Return cameras as the kernels take them."""
     lenses = [compiled_lens(camera.intrinsics) for camera in cameras]
     return (
@@ -146,9 +146,16 @@ def _as_compiled(cameras, tables):
         np.array([lens for _, lens in lenses]),
         np.array([[*camera.rotation.ravel(), *camera.tvec] for camera in cameras]),
         np.array([camera.position for camera in cameras]),
-        np.array([table.cells for table in tables]),
-        np.array([table.step for table in tables]),
+        np.array([camera.intrinsics.image_size for camera in cameras], dtype=np.float64),
+        np.array([rays.series for rays in rays_of]),
+        _padded([rays.cells for rays in rays_of]),
     )
+
+
+def _padded(cells):
+    """Return tables of different sizes as one array; the smaller ones are not looked into."""
+    size = max(len(table) for table in cells)
+    return np.stack([np.pad(table, ((0, size - len(table)), (0, 0))) for table in cells])
 
 
 def _hypotheses(n_cameras):

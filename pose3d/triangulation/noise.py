@@ -53,7 +53,7 @@ def learn_noise(seen: Seen, locator: Locator, *, largest: float) -> np.ndarray |
         Standard deviation of one coordinate in px; None where the views do not agree.
     """
     views = seen.views()
-    rays = look_up(locator.tables, views.pixels)
+    rays = look_up(locator.rays, views.pixels)
     there = views.seen & ~np.isnan(rays[:, 0])
     some = np.flatnonzero(np.count_nonzero(there, axis=0) >= 2)
     if not some.size:
