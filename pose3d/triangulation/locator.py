@@ -46,13 +46,21 @@ class Locator:
         Distance in px from which a view is never believed.
     n_views : int
         Views in all that there are to come, which decides whether compiled kernels pay.
+    rays : sequence of Rays, optional
+        Those of the cameras, if they were made before.
     """
 
     def __init__(
-        self, cameras: Sequence[Camera], method: str, *, farthest: float = np.inf, n_views: int = 0
+        self,
+        cameras: Sequence[Camera],
+        method: str,
+        *,
+        farthest: float = np.inf,
+        n_views: int = 0,
+        rays: Sequence[Rays] | None = None,
     ):
         self._cameras, self._farthest, self._method = tuple(cameras), farthest, method
-        self.rays = [Rays(camera) for camera in cameras]
+        self.rays = [Rays(camera) for camera in cameras] if rays is None else rays
         self._fast = None
         if method != "dlt" and len(cameras) <= _MOST_CAMERAS:
             self._fast = kernels(
@@ -65,6 +73,11 @@ class Locator:
             self._compiled = _as_compiled(cameras, self.rays)
             self._hypotheses = _hypotheses(len(cameras))
             self._area = np.mean([np.prod(camera.intrinsics.image_size) for camera in cameras])
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled kernels do the work."""
+        return self._fast is not None
 
     def __call__(
         self, seen: Seen, noise: np.ndarray, points: Points, span: slice = slice(None)

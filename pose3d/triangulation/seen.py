@@ -48,9 +48,11 @@ class Seen:
         covariance = keypoints_2d.covariance
         return cls(
             tuple(cameras),
-            keypoints_2d.xy.reshape(n_cameras, -1, 2),
-            keypoints_2d.likelihood.reshape(n_cameras, -1),
-            None if covariance is None else covariance.reshape(n_cameras, -1, 2, 2),
+            np.ascontiguousarray(keypoints_2d.xy).reshape(n_cameras, -1, 2),
+            np.ascontiguousarray(keypoints_2d.likelihood).reshape(n_cameras, -1),
+            None
+            if covariance is None
+            else np.ascontiguousarray(covariance).reshape(n_cameras, -1, 2, 2),
             len(keypoints_2d.keypoints),
             min_likelihood,
         )

@@ -19,6 +19,9 @@ _STRETCH = 131_072
 #: Points from which the detector's spread is learned.
 _SAMPLE = 6000
 
+#: Frames, evenly spread, in which cameras are judged.
+_JUDGED = 2000
+
 #: Spread in px that is assumed where the recording cannot tell.
 _USUAL_NOISE = 2.0
 
@@ -90,7 +93,7 @@ def triangulate(
     farthest = np.inf if max_error_px is None else float(max_error_px)
     seen = Seen.of(keypoints_2d, cameras, min_likelihood)
     locator = Locator(cameras, method, farthest=farthest, n_views=seen.likelihood.size)
-    noise = _noise(seen, farthest, noise_px)
+    noise = _noise(seen, locator.rays, farthest, noise_px)
     rig_errors = None
     if rig.covariance is not None:
         rig_errors = RigErrors(rig.subset(keypoints_2d.cameras))
@@ -133,7 +136,7 @@ def _matched(keypoints_2d, rig):
         yield rig[name]
 
 
-def _noise(seen, farthest, noise_px):
+def _noise(seen, rays, farthest, noise_px):
     """Return the detector's spread (n_cameras, n_keypoints): as given, learned, or usual."""
     shape = (len(seen.cameras), seen.n_keypoints)
     if noise_px is not None:
@@ -149,7 +152,8 @@ def _noise(seen, farthest, noise_px):
         sizes = [camera.intrinsics.image_size for camera in seen.cameras]
         largest = _LARGEST_NOISE * np.linalg.norm(sizes, axis=1).mean()
         # it goes through the sample a few times, and large recordings load the kernels anyway
-        locator = Locator(seen.cameras, "robust", farthest=farthest, n_views=seen.likelihood.size)
+        n_views = seen.likelihood.size
+        locator = Locator(seen.cameras, "robust", farthest=farthest, n_views=n_views, rays=rays)
         noise = learn_noise(sample, locator, largest=largest)
         if noise is not None:
             return noise
@@ -165,12 +169,13 @@ def _noise(seen, farthest, noise_px):
 
 def _warn_of_disbelieved(keypoints_3d):
     """Name cameras that are seldom believed where others could tell."""
-    seen = np.isfinite(keypoints_3d.view_errors)
+    some = slice(None, None, -(-keypoints_3d.n_frames // _JUDGED))
+    seen = np.isfinite(keypoints_3d.view_errors[:, some])
     told = seen & (np.count_nonzero(seen, axis=0) > 2)
     doubted = {
         name: 1 - used[judged].mean()
         for name, judged, used in zip(
-            keypoints_3d.cameras, told, keypoints_3d.used_views, strict=True
+            keypoints_3d.cameras, told, keypoints_3d.used_views[:, some], strict=True
         )
         if judged.any() and used[judged].mean() < 0.5
     }

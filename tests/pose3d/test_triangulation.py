@@ -12,7 +12,7 @@ from calibration.multiview import move_rig, projection_jacobian
 from calibration.rotations import rotation_matrices, rotation_vectors
 from calibration.synthetic import looking_at, ring_rig
 from pose3d.keypoints import Keypoints2D, Missing
-from pose3d.triangulation import triangulate, verb
+from pose3d.triangulation import locator, triangulate, verb
 from pose3d.triangulation.choosing import MAX_PAIRS, view_pairs
 
 BEHIND, PARALLEL = Missing.BEHIND_CAMERA, Missing.PARALLEL_RAYS
@@ -339,7 +339,8 @@ def test_blocks_change_nothing_but_memory(rng, monkeypatch):
     seen = seen_by(rig, spoilt(rig, animal(rng), rng)[0])
     whole = triangulate(seen, rig)
     blocks = []
-    monkeypatch.setattr(verb, "_BLOCK", 137)
+    monkeypatch.setattr(verb, "_STRETCH", 137)
+    monkeypatch.setattr(locator, "_BLOCK", 50)
     split = triangulate(seen, rig, progress=lambda steps: blocks.extend(steps) or steps)
     assert len(blocks) == 22
     np.testing.assert_allclose(split.xyz, whole.xyz, atol=1e-9)

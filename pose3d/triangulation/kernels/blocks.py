@@ -15,7 +15,7 @@ from calibration.kernels.common import SETTINGS, unbend
 
 #: Points at once: their table stays in the cache. Rows lie a little further apart than they are
 #: long, or they would all fall into the same few places of the cache.
-SIZE = 64
+SIZE = 128
 STRIDE = SIZE + 8
 
 #: A step that lessens the chi-square by less than this is the last (see `fitting`).
@@ -78,7 +78,7 @@ def load(block, count, given):
     """Fetch what the cameras saw of the block's points, and whiten it."""
     own, points, n_keypoints = block.own, block.points, given.sharpness.shape[1]
     spread = given.covariance.shape[0] > 0
-    gate = given.gate * given.gate
+    gate, least, farthest = given.gate * given.gate, given.least_likelihood, given.farthest
     for j in range(count):
         own[N_SEEN + j] = 0.0
         block.keypoints[j] = points[j] % n_keypoints
@@ -93,28 +93,28 @@ def load(block, count, given):
         if spread:
             for j in range(count):
                 n = points[j]
-                there = v[WA + j] >= given.least_likelihood
+                there = v[WA + j] >= least
                 xx = given.covariance[i, n, 0, 0] + given.least_variance
                 xy = given.covariance[i, n, 0, 1]
                 yy = given.covariance[i, n, 1, 1] + given.least_variance
                 v[WA + j] = 1 / np.sqrt(xx - xy * xy / yy)
                 v[WB + j] = -xy / yy * v[WA + j]
                 v[WC + j] = 1 / np.sqrt(yy)
-                there = there and abs(v[WA + j] + v[WB + j] + v[WC + j]) < np.inf
+                there = there & (abs(v[WA + j] + v[WB + j] + v[WC + j]) < np.inf)
                 v[SEEN + j] = 1.0 if there else 0.0
         else:
             for j in range(count):
                 likelihood = v[WA + j]
-                there = likelihood >= given.least_likelihood and likelihood > 0
+                there = (likelihood >= least) & (likelihood > 0)
                 v[SEEN + j] = 1.0 if there else 0.0
                 v[WA + j] = v[WC + j] = np.sqrt(likelihood)
                 v[WB + j] = 0.0
         for j in range(count):
-            there = v[SEEN + j] > 0 and abs(v[PX + j] + v[PY + j]) < np.inf
+            there = (v[SEEN + j] > 0) & (abs(v[PX + j] + v[PY + j]) < np.inf)
             scale = v[LIMIT + j]
             a, b, c = v[WA + j] * scale, v[WB + j] * scale, v[WC + j] * scale
-            capped = given.farthest * 0.5 * (a + c)
-            capped = min(capped * capped, gate)
+            capped = farthest * 0.5 * (a + c)
+            capped = capped * capped if capped * capped < gate else gate
             v[LIMIT + j] = capped if there else np.inf
             v[SEEN + j] = 1.0 if there else 0.0
             v[PX + j] = v[PX + j] if there else 0.0
@@ -143,7 +143,7 @@ def look_up(block, count, cameras):
         n_off = 0.0
         for j in range(count):
             off = abs(v[PX + j] - 0.5 * width) > 0.52 * width
-            off = off or abs(v[PY + j] - 0.5 * height) > 0.52 * height
+            off = off | (abs(v[PY + j] - 0.5 * height) > 0.52 * height)
             v[EX + j] = v[SEEN + j] if off else 0.0
         if s[0] > 0:
             s0, s1, s2, s3, s4, p1, p2, q1, q2 = (
@@ -196,3 +196,4 @@ def _from_table(v, count, cells, width, height):
         v[RY + j] = cells[cell, 1] + cells[cell, 3] * x + (cells[cell, 5] + cells[cell, 7] * x) * y
         if np.isnan(v[RX + j]):
             v[EX + j] = v[SEEN + j]
+            v[RX + j] = v[RY + j] = 0.0

@@ -93,39 +93,34 @@ def finish(block, count, cameras, found):
         spread = np.sqrt(own[A + j] + own[D + j] + own[F + j])
         own[H + j] = spread
         x, y, z = own[X + j] - middle_x, own[Y + j] - middle_y, own[Z + j] - middle_z
-        vague = spread > 0.5 * VAGUE * np.sqrt(x * x + y * y + z * z) or np.isnan(spread)
-        own[G + j] = 1.0 if vague else 0.0
+        near = spread <= 0.5 * VAGUE * np.sqrt(x * x + y * y + z * z)
+        own[G + j] = 0.0 if near else 1.0
         own[BEFORE + j] = 0.0
     for i in range(block.views.shape[0]):
         v = block.views[i]
         for j in range(count):
             own[BEFORE + j] += v[USED + j] * v[BEHIND + j]
     for j in range(count):
-        parallel = False
-        if own[G + j] > 0:
-            parallel = _is_parallel(block, j, cameras, own[H + j])
         n_seen, n_used, apart = own[N_SEEN + j], own[N_USED + j], own[APART + j] > 0
-        reason = PRESENT
-        if n_seen < 2:
-            reason = ONE_VIEW
-        elif parallel and not (apart and n_used < n_seen):
-            reason = PARALLEL_RAYS
-        elif apart:
-            reason = VIEWS_DISAGREE
-        elif own[BEFORE + j] > 0:
-            reason = BEHIND_CAMERA
-        gone = 0.0 if reason == PRESENT else np.nan
+        reason = BEHIND_CAMERA if own[BEFORE + j] > 0 else PRESENT
+        reason = VIEWS_DISAGREE if apart else reason
+        if own[G + j] > 0 and not (apart and n_used < n_seen):
+            reason = PARALLEL_RAYS if _is_parallel(block, j, cameras, own[H + j]) else reason
+        reason = ONE_VIEW if n_seen < 2 else reason
+        found.reason[points[j]] = reason
+        own[G + j] = 0.0 if reason == PRESENT else np.nan
+    for j in range(count):
+        gone = own[G + j]
+        for row in (A, B, C, D, E, F, X, Y, Z):
+            own[row + j] += gone
+    for j in range(count):
         n = points[j]
-        found.reason[n] = reason
-        own[G + j] = gone
-        found.xyz[n, 0] = own[X + j] + gone
-        found.xyz[n, 1] = own[Y + j] + gone
-        found.xyz[n, 2] = own[Z + j] + gone
-        out = found.covariance[n]
-        out[0, 0], out[1, 1], out[2, 2] = own[A + j] + gone, own[D + j] + gone, own[F + j] + gone
-        out[0, 1] = out[1, 0] = own[B + j] + gone
-        out[0, 2] = out[2, 0] = own[C + j] + gone
-        out[1, 2] = out[2, 1] = own[E + j] + gone
+        place, out = found.xyz[n], found.covariance[n]
+        place[0], place[1], place[2] = own[X + j], own[Y + j], own[Z + j]
+        out[0, 0], out[1, 1], out[2, 2] = own[A + j], own[D + j], own[F + j]
+        out[0, 1] = out[1, 0] = own[B + j]
+        out[0, 2] = out[2, 0] = own[C + j]
+        out[1, 2] = out[2, 1] = own[E + j]
     for j in range(count):
         own[H + j] = 0.0
     for i in range(block.views.shape[0]):
@@ -137,10 +132,11 @@ def finish(block, count, cameras, found):
             own[H + j] += square if v[USED + j] > 0 else 0.0
             distance = np.sqrt(square) + own[G + j]
             own[A + j] = distance if v[BEHIND + j] == 0 else np.nan
+            own[B + j] = v[USED + j] if own[G + j] == 0 else 0.0
+        errors, used = found.view_errors[i], found.used_views[i]
         for j in range(count):
-            n = points[j]
-            found.view_errors[i, n] = own[A + j]
-            found.used_views[i, n] = v[USED + j] > 0 and own[G + j] == 0
+            errors[points[j]] = own[A + j]
+            used[points[j]] = own[B + j] > 0
     for j in range(count):
         own[H + j] = np.sqrt(own[H + j] / own[N_USED + j]) + own[G + j]
     for j in range(count):

@@ -193,7 +193,7 @@ def refine_rays(block, count, cameras):
             c, d = fy * own[G + j], fy * own[H + j]
             inverse = 1 / (a * d - b * c)
             dx, dy = (d * x - b * y) * inverse, (a * y - c * x) * inverse
-            fine = abs(dx + dy) < np.inf and v[SEEN + j] > 0
+            fine = (abs(dx + dy) < np.inf) & (v[SEEN + j] > 0)
             own[A + j] += dx if fine else 0.0
             own[B + j] += dy if fine else 0.0
             v[RX + j], v[RY + j] = own[A + j], own[B + j]
@@ -260,7 +260,7 @@ def believe(block, count, factor):
     for i in range(block.views.shape[0]):
         v = block.views[i]
         for j in range(count):
-            near = v[SQUARE + j] < factor * v[LIMIT + j] and v[BEHIND + j] == 0
+            near = (v[SQUARE + j] < factor * v[LIMIT + j]) & (v[BEHIND + j] == 0)
             v[USED + j] = v[SEEN + j] if near else 0.0
             own[N_USED + j] += v[USED + j]
 
@@ -312,7 +312,7 @@ def advance(block, count):
     """Take the steps of the points that are to move, to first order."""
     own = block.own
     for j in range(count):
-        told = own[MOVE + j] > 0 and abs(own[GAIN + j]) < np.inf
+        told = (own[MOVE + j] > 0) & (abs(own[GAIN + j]) < np.inf)
         own[DX + j] = own[DX + j] if told else 0.0
         own[DY + j] = own[DY + j] if told else 0.0
         own[DZ + j] = own[DZ + j] if told else 0.0
@@ -384,5 +384,5 @@ def find_apart(block, count):
         v = block.views[i]
         for j in range(count):
             # written so that an error that is not a number counts as beyond
-            near = v[USED + j] == 0 or v[SQUARE + j] < v[LIMIT + j]
+            near = (v[USED + j] == 0) | (v[SQUARE + j] < v[LIMIT + j])
             own[APART + j] = own[APART + j] if near else 1.0
