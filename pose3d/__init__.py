@@ -23,6 +23,7 @@ HOMES = {
     "LabeledFrames": "pose3d.labels",
     "Project": "pose3d.project",
     "triangulate": "pose3d.triangulation",
+    "refine_trajectory": "pose3d.trajectory",
     "load_keypoints_2d": "pose3d.formats.keypoints",
     "load_keypoints_3d": "pose3d.formats.keypoints",
     "save_keypoints_2d": "pose3d.formats.keypoints",

@@ -151,6 +151,9 @@ class Keypoints3D:
         Seconds since the start of the recording.
     units : str
         Unit of length.
+    rig_covariance : ndarray of shape (n_frames, n_individuals, n_keypoints, 3, 3) or None
+        The part of the covariance that comes from the calibration. Points share it: it does not
+        average out over frames. None where the rig carries no covariance.
     """
 
     xyz: np.ndarray
@@ -165,6 +168,7 @@ class Keypoints3D:
     keypoints: tuple[str, ...]
     times: np.ndarray
     units: str
+    rig_covariance: np.ndarray | None = None
 
     def __post_init__(self):
         for axis in ("cameras", "individuals", "keypoints"):
@@ -195,6 +199,10 @@ class Keypoints3D:
             raise ValueError(
                 f"reason and xyz disagree for {self.keypoints[keypoint]!r} in frame {frame}: a "
                 "point is NaN exactly where a reason is given."
+            )
+        if self.rig_covariance is not None:
+            checked["rig_covariance"] = float_array(
+                "rig_covariance", self.rig_covariance, (*points, 3, 3)
             )
         for name, value in checked.items():
             object.__setattr__(self, name, value)

@@ -80,6 +80,7 @@ FLOORS = {
     "pose3d.scoremaps": 2,
     "pose3d.metrics": 2,
     "pose3d.triangulation": 2,
+    "pose3d.trajectory": 2,
     "pose3d.synthetic": 2,
     "pose3d.synthetic.recording": 3,
     "pose3d.networks": 2,

@@ -35,10 +35,12 @@ _3D = {
     "reason": _POINTS,
     "filled": _POINTS,
     "times": "frame",
+    "rig_covariance": f"{_POINTS} coordinate coordinate",
 }
 
 _NAMES = ("cameras", "individuals", "keypoints")
-_OPTIONAL = ("covariance", "image_sizes")
+_OPTIONAL_2D = ("covariance", "image_sizes")
+_OPTIONAL_3D = ("rig_covariance",)
 
 
 def save_keypoints_2d(
@@ -89,7 +91,7 @@ def load_keypoints_2d(path: str | os.PathLike) -> Keypoints2D:
         _check_format(file, "pose3d keypoints 2d")
         fields = {name: hdf5.read_names(file, name) for name in _NAMES}
         for name in _2D:
-            if name in file or name not in _OPTIONAL:
+            if name in file or name not in _OPTIONAL_2D:
                 fields[name] = hdf5.read_array(file, name)
     return _build(path, Keypoints2D, fields)
 
@@ -107,7 +109,9 @@ def load_keypoints_3d(path: str | os.PathLike) -> Keypoints3D:
     with hdf5.open_hdf5(path, "3D keypoints") as file:
         _check_format(file, "pose3d keypoints 3d")
         fields = {name: hdf5.read_names(file, name) for name in _NAMES}
-        fields |= {name: hdf5.read_array(file, name) for name in _3D}
+        for name in _3D:
+            if name in file or name not in _OPTIONAL_3D:
+                fields[name] = hdf5.read_array(file, name)
         fields["units"] = hdf5.read_attribute(file, "units")
     return _build(path, Keypoints3D, fields)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints2D, Keypoints3D
+from pose3d.steps.choice import most_refined
 
 __all__ = ["export_keypoints"]
 
@@ -48,9 +49,8 @@ def export_keypoints(
     project = Project.load(project)
     project.recording(recording)
     path = project.keypoints_3d_path(recording)
-    refined = path.with_name(f"{recording}.refined.h5")
-    source = refined if refined.is_file() else path
-    if not source.is_file():
+    source = most_refined(path, "refined")
+    if source is None:
         raise FileNotFoundError(
             f"{path} is not there: {recording!r} has no 3D keypoints yet. Find them with "
             "triangulate-recording."

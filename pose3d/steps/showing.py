@@ -2,15 +2,15 @@
 
 import os
 import sys
-import warnings
 import webbrowser
 from pathlib import Path
 
 from tqdm import tqdm
 
-from calibration.errors import DataError, DataWarning
+from calibration.errors import DataError
 from calibration.files import checked_output, provenance, warn_of_changed_inputs
 from calibration.results import Outcome
+from pose3d.steps.choice import most_refined
 
 __all__ = ["create_labeled_video", "show_recording"]
 
@@ -59,7 +59,7 @@ def show_recording(
     project = Project.load(project)
     take = project.recording(recording)
     seen = _load_seen(project, recording)
-    path_3d = _most_refined(project.keypoints_3d_path(recording), "refined")
+    path_3d = most_refined(project.keypoints_3d_path(recording), "refined")
     path = None if path_3d is None else load_keypoints_3d(path_3d)
     if path_3d is not None:
         warn_of_changed_inputs(path_3d, read_origin(path_3d))
@@ -183,26 +183,11 @@ def create_labeled_video(
     )
 
 
-def _most_refined(path: Path, word: str) -> Path | None:
-    """Choose the refined file beside a file of keypoints, else the file, else None."""
-    refined = path.with_name(f"{path.stem}.{word}{path.suffix}")
-    if not refined.is_file():
-        return path if path.is_file() else None
-    if path.is_file() and path.stat().st_mtime > refined.stat().st_mtime:
-        warnings.warn(
-            f"{path.name} is newer than {refined.name}, which is used. Refine again, or remove "
-            f"{refined}.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return refined
-
-
 def _load_seen(project, recording):
     """Load the 2D keypoints of a recording, filtered if they were; None if there are none."""
     from pose3d.formats.keypoints import load_keypoints_2d, read_origin
 
-    path = _most_refined(project.keypoints_2d_path(recording), "filtered")
+    path = most_refined(project.keypoints_2d_path(recording), "filtered")
     if path is None:
         return None
     warn_of_changed_inputs(path, read_origin(path))

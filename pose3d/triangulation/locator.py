@@ -1,7 +1,6 @@
 """Locate the points of a recording, stretch by stretch: compiled where that pays."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 
@@ -110,7 +109,12 @@ class Locator:
             LEAST_VARIANCE,
             GATE,
             self._farthest,
-            *(getattr(points, field.name) for field in fields(Points)),
+            points.xyz,
+            points.covariance,
+            points.reprojection_error,
+            points.view_errors,
+            points.used_views,
+            points.reason,
             begin,
             end,
             self._method == "robust",

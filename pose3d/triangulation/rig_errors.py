@@ -49,6 +49,8 @@ class RigErrors:
             Which points.
         """
         begin, end, _ = span.indices(seen.n_points)
+        if points.rig_covariance is None:
+            points.rig_covariance = np.full_like(points.covariance, np.nan)
         for start in range(begin, end, _BLOCK):
             block = slice(start, min(start + _BLOCK, end))
             there = np.flatnonzero(points.there[block])
@@ -57,7 +59,9 @@ class RigErrors:
                 views = seen.views(block, noise).take(there)
                 xyz = np.ascontiguousarray(points.xyz[index].T)
                 errors = measure_errors(views, xyz, used=points.used_views[:, index])
-                points.covariance[index] += self._block(views, errors, points.covariance[index])
+                found = self._block(views, errors, points.covariance[index])
+                points.covariance[index] += found
+                points.rig_covariance[index] = found
 
     def _block(self, views: Views, errors: Errors, detector: np.ndarray) -> np.ndarray:
         """Return the covariance (n_points, 3, 3) from the rig; the detector's is given."""

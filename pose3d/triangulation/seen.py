@@ -119,6 +119,7 @@ class Points:
     view_errors: np.ndarray
     used_views: np.ndarray
     reason: np.ndarray
+    rig_covariance: np.ndarray | None = None
 
     @classmethod
     def empty(cls, n_cameras: int, n_points: int) -> "Points":
@@ -174,4 +175,7 @@ class Points:
             keypoints=keypoints_2d.keypoints,
             times=keypoints_2d.times,
             units=units,
+            rig_covariance=None
+            if self.rig_covariance is None
+            else self.rig_covariance.reshape(*shape, 3, 3),
         )

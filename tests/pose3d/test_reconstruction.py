@@ -27,6 +27,7 @@ from pose3d.project import Project
 from pose3d.steps.exchange import export_keypoints
 from pose3d.steps.projects import add_recording, create_project
 from pose3d.steps.reconstruction import calibrate_rig, triangulate_recording
+from pose3d.steps.refining import refine_trajectory
 
 KEYPOINTS = ("nose", "tail")
 
@@ -245,3 +246,18 @@ def test_points_are_exported(project):
     assert export_keypoints(project, "trot").path.name == "trot.csv"
     with pytest.raises(ValueError, match="format is 'c3d'; expected one of csv, anipose, trc"):
         export_keypoints(project, "trot", format="c3d")
+
+
+def test_paths_are_refined_and_taken_by_the_exports(project, points):
+    triangulate_recording(project, "trot")
+    outcome = refine_trajectory(project, "trot", limbs="none")
+    assert outcome.path == project.resolve() / "keypoints-3d" / "trot.refined.h5"
+    path = load_keypoints_3d(outcome.path)
+    assert outcome.figures["share_present"] == 1
+    assert read_origin(outcome.path)["step"] == "refine_trajectory"
+    exported = export_keypoints(project, "trot")
+    assert "trot.refined.h5" in exported.summary
+    assert path.rig_covariance is None
+    (project / "keypoints-3d" / "trot.h5").unlink()
+    with pytest.raises(FileNotFoundError, match="triangulate-recording"):
+        refine_trajectory(project, "trot")
