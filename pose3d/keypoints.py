@@ -126,6 +126,52 @@ class Keypoints2D:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidates2D:
+    """Several peaks of each keypoint in each camera, of which one at most is right.
+
+    Attributes
+    ----------
+    xy : ndarray of shape (n_cameras, n_frames, n_individuals, n_keypoints, n_candidates, 2)
+        Image points in pixels, the likeliest first; NaN where there are fewer.
+    likelihood : ndarray of shape (n_cameras, n_frames, n_individuals, n_keypoints, n_candidates)
+        How sure the network is of each, from 0 to 1; a missing one counts as 0.
+    cameras, individuals, keypoints : tuple of str
+        Names along the first, third and fourth axis.
+    times : ndarray of shape (n_frames,)
+        Seconds since the start of the recording.
+    image_sizes : ndarray of int of shape (n_cameras, 2) or None
+        Width and height of each camera's images.
+    """
+
+    xy: np.ndarray
+    likelihood: np.ndarray
+    cameras: tuple[str, ...]
+    individuals: tuple[str, ...]
+    keypoints: tuple[str, ...]
+    times: np.ndarray
+    image_sizes: np.ndarray | None = None
+
+    def __post_init__(self):
+        for axis in ("cameras", "individuals", "keypoints"):
+            object.__setattr__(self, axis, name_tuple(axis, getattr(self, axis)))
+        shape = (len(self.cameras), "n_frames", len(self.individuals), len(self.keypoints))
+        xy = float_array("xy", self.xy, (*shape, "n_candidates", 2))
+        likelihood = float_array("likelihood", self.likelihood, xy.shape[:-1])
+        likelihood = np.nan_to_num(likelihood, nan=0.0)
+        if ((likelihood < 0) | (likelihood > 1)).any():
+            raise ValueError("likelihood holds values outside of 0 to 1.")
+        likelihood.flags.writeable = False
+        object.__setattr__(self, "xy", xy)
+        object.__setattr__(self, "likelihood", likelihood)
+        object.__setattr__(self, "times", _times(self.times, xy.shape[1]))
+
+    def chosen(self, xy: np.ndarray, likelihood: np.ndarray) -> "Keypoints2D":
+        """Return keypoints of these cameras and frames from one peak of each."""
+        names = (self.cameras, self.individuals, self.keypoints)
+        return Keypoints2D(xy, likelihood, *names, self.times, image_sizes=self.image_sizes)
+
+
+@dataclass(frozen=True, eq=False)
 class Keypoints3D:
     """Where each keypoint is in space, frame by frame, and how far to trust it.
 

@@ -81,6 +81,8 @@ FLOORS = {
     "pose3d.metrics": 2,
     "pose3d.triangulation": 2,
     "pose3d.trajectory": 2,
+    "pose3d.smoothing": 2,
+    "pose3d.candidates": 2,
     "pose3d.synthetic": 2,
     "pose3d.synthetic.recording": 3,
     "pose3d.networks": 2,

@@ -5,7 +5,7 @@ projects                  create-project, add-recording, import-labels, check-la
 training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
 reconstruction, placing   calibrate-rig (in a project too), triangulate-recording, refine-rig
-refining                  refine-trajectory
+refining                  filter-keypoints, refine-trajectory
 showing, exchange         show-recording, create-labeled-video, export-keypoints
 demonstration, checkup    demo: a recording with a known answer; what is installed
 calibration.steps         draw-board, detect-boards, orient-rig, place-cameras, show-rig,
@@ -37,6 +37,7 @@ HOMES = {
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
+    "filter_keypoints": "pose3d.steps.refining",
     "refine_rig": "pose3d.steps.placing",
     "triangulate_recording": "pose3d.steps.reconstruction",
     "refine_trajectory": "pose3d.steps.refining",

@@ -162,6 +162,7 @@ def triangulate_recording(
     cameras: list[str] | None = None,
     max_error_px: float | None = None,
     trust_calibration: bool = False,
+    filtered: bool = False,
 ) -> Outcome:
     """Find the keypoints of a recording in space from what its cameras saw.
 
@@ -183,6 +184,8 @@ def triangulate_recording(
         Distance in pixels from which a view is never believed.
     trust_calibration : bool
         Use a calibration even if it was found wrong.
+    filtered : bool
+        Take the keypoints that filter-keypoints made.
     """
     from calibration.multiview import move_rig
     from pose3d.formats.keypoints import load_keypoints_2d, read_origin, save_keypoints_3d
@@ -192,6 +195,10 @@ def triangulate_recording(
     project = Project.load(project)
     project.recording(recording)
     seen_path = project.keypoints_2d_path(recording)
+    if filtered:
+        seen_path = seen_path.with_name(f"{recording}.filtered.h5")
+        if not seen_path.is_file():
+            raise FileNotFoundError(f"{seen_path} is not there. Make it with filter-keypoints.")
     if not seen_path.is_file():
         raise FileNotFoundError(
             f"{seen_path} is not there: {recording!r} has no 2D keypoints yet. Find them with "
@@ -243,6 +250,7 @@ def triangulate_recording(
         "cameras": list(seen.cameras),
         "max_error_px": max_error_px,
         "trust_calibration": trust_calibration,
+        "filtered": filtered,
     }
     inputs = {"keypoints": seen_path, "calibration": rig_path}
     save_keypoints_3d(path, found, provenance("triangulate_recording", arguments, inputs))

@@ -1,4 +1,4 @@
-"""Step: make paths of the points that were found frame by frame."""
+"""Steps: filter what the cameras saw, make paths of the points that were found frame by frame."""
 
 import os
 
@@ -9,7 +9,121 @@ from calibration.files import provenance, warn_of_changed_inputs
 from calibration.results import Outcome
 from pose3d.keypoints import Missing
 
-__all__ = ["refine_trajectory"]
+__all__ = ["filter_keypoints", "refine_trajectory"]
+
+
+def filter_keypoints(
+    project: str | os.PathLike,
+    recording: str,
+    *,
+    method: str = "median",
+    window: int = 5,
+    polynomial: int = 2,
+    cutoff_hz: float = 6.0,
+    min_likelihood: float = 0.0,
+    networks: list[str] | None = None,
+) -> Outcome:
+    """Filter the 2D keypoints of a recording over time, or make one of several networks' keypoints.
+
+    The result lies beside the keypoints that were found. Triangulation takes it if told
+    (triangulate-recording --filtered); the viewer shows it.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    recording : str
+        Name of the recording.
+    method : str
+        median; savgol fits a polynomial in a window; butterworth keeps slow movement alone;
+        ensemble takes the median of several networks and their spread.
+    window : int
+        Frames of the window for median and savgol, odd.
+    polynomial : int
+        Degree of savgol's polynomial.
+    cutoff_hz : float
+        Frequency in Hz above which butterworth takes movement for noise.
+    min_likelihood : float
+        Less likely points are no part of the filter and stay as they are.
+    networks : list of str
+        For ensemble: files of 2D keypoints, one for each network.
+    """
+    from pose3d import smoothing
+    from pose3d.formats.keypoints import load_keypoints_2d, read_origin, save_keypoints_2d
+    from pose3d.project import Project
+
+    project = Project.load(project)
+    project.recording(recording)
+    source = project.keypoints_2d_path(recording)
+    methods = (*smoothing.METHODS, "ensemble")
+    if method not in methods:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(methods)}.")
+    inputs = {"keypoints": source}
+    if method == "ensemble":
+        if not networks or len(networks) < 2:
+            raise ValueError(
+                "An ensemble needs the keypoints of two networks or more: give their files "
+                "(--networks first.h5 --networks second.h5)."
+            )
+        inputs = {f"network {i}": path for i, path in enumerate(networks)}
+    elif networks:
+        raise ValueError(f"networks are for the method ensemble, not for {method}. Leave them out.")
+    for path in inputs.values():
+        if not os.path.isfile(path):
+            raise FileNotFoundError(
+                f"{path} is not there: find the 2D keypoints first (analyze-recording)."
+            )
+    if method == "ensemble":
+        before = [load_keypoints_2d(path) for path in networks]
+        after = smoothing.combine_networks(before)
+        before = before[0]
+    else:
+        warn_of_changed_inputs(source, read_origin(source))
+        before = load_keypoints_2d(source)
+        after = smoothing.filter_keypoints(
+            before,
+            method,
+            window=window,
+            polynomial=polynomial,
+            cutoff_hz=cutoff_hz,
+            min_likelihood=min_likelihood,
+        )
+    out = source.with_name(f"{recording}.filtered.h5")
+    options = {
+        "median": {"window": window},
+        "savgol": {"window": window, "polynomial": polynomial},
+        "butterworth": {"cutoff_hz": cutoff_hz},
+    }
+    arguments = {
+        "recording": recording,
+        "method": method,
+        "min_likelihood": min_likelihood,
+        **options.get(method, {}),
+    }
+    save_keypoints_2d(out, after, provenance("filter_keypoints", arguments, inputs))
+    moved = np.linalg.norm(after.xy - before.xy, axis=-1)
+    table = [
+        {
+            "camera": name,
+            "present %": _share(np.isfinite(after.xy[i, ..., 0])),
+            "moved px (median)": _median(moved[i]),
+            "moved px (99 %)": _quantile(moved[i], 0.99),
+        }
+        for i, name in enumerate(after.cameras)
+    ]
+    return Outcome(
+        path=out,
+        summary=(
+            f"{after.n_frames} frames of {recording!r} from {len(after.cameras)} cameras, "
+            f"{method}: moved by {_median(moved):.2f} px (median)."
+        ),
+        table=tuple(table),
+        figures={
+            "n_frames": after.n_frames,
+            "median_moved_px": _median(moved),
+            "p99_moved_px": _quantile(moved, 0.99),
+        },
+    )
 
 
 def refine_trajectory(
@@ -118,6 +232,12 @@ def _spread(points):
 def _share(mask):
     """Return a share in percent."""
     return round(100 * float(mask.mean()), 1) if mask.size else 0.0
+
+
+def _quantile(values, share):
+    """Return a quantile of what is there."""
+    values = values[np.isfinite(values)]
+    return round(float(np.quantile(values, share)), 3) if values.size else float("nan")
 
 
 def _median(values):

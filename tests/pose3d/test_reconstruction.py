@@ -17,6 +17,7 @@ from calibration.images import write_image
 from calibration.multiview import move_rig
 from calibration.synthetic import moving_board, ring_rig, simulate_detections
 from pose3d.formats.keypoints import (
+    load_keypoints_2d,
     load_keypoints_3d,
     read_origin,
     save_keypoints_2d,
@@ -27,7 +28,7 @@ from pose3d.project import Project
 from pose3d.steps.exchange import export_keypoints
 from pose3d.steps.projects import add_recording, create_project
 from pose3d.steps.reconstruction import calibrate_rig, triangulate_recording
-from pose3d.steps.refining import refine_trajectory
+from pose3d.steps.refining import filter_keypoints, refine_trajectory
 
 KEYPOINTS = ("nose", "tail")
 
@@ -261,3 +262,20 @@ def test_paths_are_refined_and_taken_by_the_exports(project, points):
     (project / "keypoints-3d" / "trot.h5").unlink()
     with pytest.raises(FileNotFoundError, match="triangulate-recording"):
         refine_trajectory(project, "trot")
+
+
+def test_filtered_keypoints_are_triangulated_when_told(project, points):
+    with pytest.raises(FileNotFoundError, match="filter-keypoints"):
+        triangulate_recording(project, "trot", filtered=True)
+    outcome = filter_keypoints(project, "trot", method="savgol")
+    assert outcome.path.name == "trot.filtered.h5"
+    assert [row["camera"] for row in outcome.table] == list(load_keypoints_2d(outcome.path).cameras)
+    found = triangulate_recording(project, "trot", filtered=True)
+    assert read_origin(found.path)["inputs"]["keypoints"]["path"].endswith("trot.filtered.h5")
+    raw = str(project / "keypoints-2d" / "trot.h5")
+    together = filter_keypoints(project, "trot", method="ensemble", networks=[raw, raw])
+    assert together.figures["median_moved_px"] == 0
+    with pytest.raises(ValueError, match="two networks or more"):
+        filter_keypoints(project, "trot", method="ensemble")
+    with pytest.raises(ValueError, match="method is 'kalman'"):
+        filter_keypoints(project, "trot", method="kalman")

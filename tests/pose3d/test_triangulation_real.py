@@ -13,6 +13,7 @@ from calibration.errors import DataWarning
 from calibration.rotations import rotation_vectors
 from pose3d.formats.trc import load_trc
 from pose3d.keypoints import Keypoints2D
+from pose3d.smoothing import combine_networks
 from pose3d.triangulation import triangulate
 
 
@@ -66,9 +67,8 @@ def test_dannce_labels_come_back_exactly(data_folder):
     np.testing.assert_allclose(found.xyz[:, 0], truth, atol=1e-6)
 
 
-@pytest.mark.parametrize(("network", "mean_px"), [(0, 1.59), (1, 1.68), (2, 1.66)])
-def test_a_fly_through_long_lenses(data_folder, network, mean_px):
-    """Nearly affine cameras, focal length up to 136,330 px; reference: aniposelib's mean."""
+def fly(data_folder, network):
+    """What one network saw of a fly through three long lenses."""
     folder = data_folder / "eks_fly_3cam"
     rig = anipose_rig(folder / "calibration.toml")
     tables = [
@@ -80,12 +80,28 @@ def test_a_fly_through_long_lenses(data_folder, network, mean_px):
         for name in rig.names
     ]
     xy, likelihood = np.stack(tables)[..., :2], np.stack(tables)[..., 2].clip(0, 1)
-    seen = seen_by(rig, xy, likelihood=likelihood[:, :, np.newaxis])
+    return seen_by(rig, xy, likelihood=likelihood[:, :, np.newaxis]), rig
+
+
+@pytest.mark.parametrize(("network", "mean_px"), [(0, 1.59), (1, 1.68), (2, 1.66)])
+def test_a_fly_through_long_lenses(data_folder, network, mean_px):
+    """Nearly affine cameras, focal length up to 136,330 px; reference: aniposelib's mean."""
+    seen, rig = fly(data_folder, network)
     alike = triangulate(seen, rig, method="least-squares", noise_px=1.0)
     assert np.nanmean(alike.view_errors) < mean_px
     found = triangulate(seen, rig)
     # weights by learned spread cost some of that mean, and predict views held out better
     assert np.nanmean(found.view_errors) < 1.02 * mean_px
+    assert np.isfinite(found.xyz).mean() > 0.999
+
+
+def test_three_networks_together_see_a_fly_better_than_the_best_of_them(data_folder):
+    predictions = [fly(data_folder, network)[0] for network in range(3)]
+    rig = fly(data_folder, 0)[1]
+    together = combine_networks(predictions)
+    assert np.nanmean(triangulate(together, rig, method="dlt").view_errors) < 1.35
+    found = triangulate(together, rig)
+    assert np.nanmean(found.view_errors) < 1.52
     assert np.isfinite(found.xyz).mean() > 0.999
 
 
