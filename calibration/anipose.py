@@ -6,6 +6,7 @@ Importing this module takes seconds (aniposelib brings jax and numba).
 import contextlib
 import io
 import re
+import warnings
 
 import numpy as np
 from aniposelib.boards import CharucoBoard as AniposeCharuco
@@ -140,3 +141,51 @@ def calibrate_rig_rows(detections: BoardDetections) -> CameraRig:
             f"aniposelib gave up: {type(error).__name__}: {error}. Use the default engine, which "
             "says what is wrong with the boards."
         ) from error
+
+
+def triangulate_group(
+    rig: CameraRig, points_2d: np.ndarray, how: str, limbs: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangulate with aniposelib.
+
+    Parameters
+    ----------
+    rig : CameraRig
+        The cameras.
+    points_2d : ndarray of shape (n_cameras, n_frames, n_keypoints, 2)
+        Image points of one animal; NaN where missing.
+    how : {"anipose", "anipose-ransac", "anipose-optim"}
+        Its `triangulate`, `triangulate_ransac` or `triangulate_optim` with their defaults.
+    limbs : ndarray of int of shape (n_limbs, 2), optional
+        For optim: keypoints at a constant distance.
+
+    Returns
+    -------
+    xyz : ndarray of shape (n_frames, n_keypoints, 3)
+        Points; NaN where it finds none.
+    used : ndarray of bool of shape (n_cameras, n_frames, n_keypoints)
+        The views that it used.
+    """
+    group = to_camera_group(rig)
+    used = np.isfinite(points_2d).all(axis=-1)
+    shape = points_2d.shape[1:-1]
+    flat = points_2d.reshape(len(rig), -1, 2)
+    xyz = np.full((flat.shape[1], 3), np.nan)
+    some = np.flatnonzero(np.count_nonzero(used.reshape(len(rig), -1), axis=0) >= 2)
+    if not some.size:
+        return xyz.reshape(*shape, 3), used
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if how == "anipose":
+            xyz[some] = group.triangulate(flat[:, some], progress=False)
+        elif how == "anipose-ransac":
+            # it fails where fewer than two cameras see a point
+            xyz[some], _, picked, _ = group.triangulate_ransac(flat[:, some], progress=False)
+            used = used.reshape(len(rig), -1)
+            used[:, some] = np.isfinite(picked).all(axis=-1)
+            used = used.reshape(len(rig), *shape)
+        else:
+            constraints = [] if limbs is None else np.asarray(limbs).tolist()
+            found = group.triangulate_optim(np.array(points_2d), constraints=constraints)
+            xyz[:] = np.where(used.any(axis=0)[..., np.newaxis], found, np.nan).reshape(-1, 3)
+    return xyz.reshape(*shape, 3), used

@@ -1,5 +1,6 @@
 """Where each camera sees each keypoint, and where the keypoints are in space."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -269,7 +270,32 @@ class Keypoints3D:
         """Number of frames."""
         return self.xyz.shape[0]
 
+    def take(self, frames: slice) -> "Keypoints3D":
+        """Return some of the frames."""
+        parts = {name: getattr(self, name) for name in _BY_FRAME}
+        parts = {name: part[frames] for name, part in parts.items() if part is not None}
+        parts |= {name: getattr(self, name)[:, frames] for name in _BY_VIEW}
+        return replace(self, **parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Keypoints3D"]) -> "Keypoints3D":
+        """Return recordings of the same cameras and keypoints, one after the other."""
+        fields = {}
+        for axis, names in enumerate((_BY_FRAME, _BY_VIEW)):
+            for name in names:
+                arrays = [getattr(part, name) for part in parts]
+                if all(array is not None for array in arrays):
+                    fields[name] = np.concatenate(arrays, axis=axis)
+        return replace(parts[0], **fields)
+
     @property
     def n_views(self) -> np.ndarray:
         """Number of views used for each point, ndarray (n_frames, n_individuals, n_keypoints)."""
         return self.used_views.sum(axis=0)
+
+
+#: Fields of `Keypoints3D` whose first axis is the frame, and those whose second is.
+_BY_FRAME = (
+    "xyz", "covariance", "reprojection_error", "reason", "filled", "times", "rig_covariance"
+)  # fmt: skip
+_BY_VIEW = ("view_errors", "used_views")

@@ -94,6 +94,7 @@ FLOORS = {
     "pose3d.networks.training": 3,
     "pose3d.networks.weights": 3,
     "pose3d.project": 3,
+    "pose3d.engines": 3,
     "pose3d.formats": 3,
     "pose3d.figures": 3,
     "pose3d.overlays": 3,

@@ -14,11 +14,11 @@ from calibration.errors import DataError
 from pose3d.formats import hdf5
 from pose3d.keypoints import Keypoints2D, Keypoints3D
 
-_VERSION = 1
+VERSION = 1
 
 _POINTS = "frame individual keypoint"
 
-_2D = {
+FIELDS_2D = {
     "xy": f"camera {_POINTS} coordinate",
     "likelihood": f"camera {_POINTS}",
     "times": "frame",
@@ -26,7 +26,7 @@ _2D = {
     "image_sizes": "camera coordinate",
 }
 
-_3D = {
+FIELDS_3D = {
     "xyz": f"{_POINTS} coordinate",
     "covariance": f"{_POINTS} coordinate coordinate",
     "reprojection_error": _POINTS,
@@ -38,7 +38,7 @@ _3D = {
     "rig_covariance": f"{_POINTS} coordinate coordinate",
 }
 
-_NAMES = ("cameras", "individuals", "keypoints")
+NAMES = ("cameras", "individuals", "keypoints")
 _OPTIONAL_2D = ("covariance", "image_sizes")
 _OPTIONAL_3D = ("rig_covariance",)
 
@@ -57,7 +57,7 @@ def save_keypoints_2d(
     origin : mapping, optional
         Which step made it from what, see `calibration.files.provenance`.
     """
-    _save(path, keypoints, "pose3d keypoints 2d", _2D, origin)
+    _save(path, keypoints, "pose3d keypoints 2d", FIELDS_2D, origin)
 
 
 def save_keypoints_3d(
@@ -74,7 +74,7 @@ def save_keypoints_3d(
     origin : mapping, optional
         Which step made it from what, see `calibration.files.provenance`.
     """
-    _save(path, keypoints, "pose3d keypoints 3d", _3D, origin)
+    _save(path, keypoints, "pose3d keypoints 3d", FIELDS_3D, origin)
 
 
 def load_keypoints_2d(path: str | os.PathLike) -> Keypoints2D:
@@ -88,12 +88,12 @@ def load_keypoints_2d(path: str | os.PathLike) -> Keypoints2D:
         If it holds something else, is cut short or is damaged.
     """
     with hdf5.open_hdf5(path, "2D keypoints") as file:
-        _check_format(file, "pose3d keypoints 2d")
-        fields = {name: hdf5.read_names(file, name) for name in _NAMES}
-        for name in _2D:
+        check_format(file, "pose3d keypoints 2d")
+        fields = {name: hdf5.read_names(file, name) for name in NAMES}
+        for name in FIELDS_2D:
             if name in file or name not in _OPTIONAL_2D:
                 fields[name] = hdf5.read_array(file, name)
-    return _build(path, Keypoints2D, fields)
+    return build(path, Keypoints2D, fields)
 
 
 def load_keypoints_3d(path: str | os.PathLike) -> Keypoints3D:
@@ -107,13 +107,13 @@ def load_keypoints_3d(path: str | os.PathLike) -> Keypoints3D:
         If it holds something else, is cut short or is damaged.
     """
     with hdf5.open_hdf5(path, "3D keypoints") as file:
-        _check_format(file, "pose3d keypoints 3d")
-        fields = {name: hdf5.read_names(file, name) for name in _NAMES}
-        for name in _3D:
+        check_format(file, "pose3d keypoints 3d")
+        fields = {name: hdf5.read_names(file, name) for name in NAMES}
+        for name in FIELDS_3D:
             if name in file or name not in _OPTIONAL_3D:
                 fields[name] = hdf5.read_array(file, name)
         fields["units"] = hdf5.read_attribute(file, "units")
-    return _build(path, Keypoints3D, fields)
+    return build(path, Keypoints3D, fields)
 
 
 def read_origin(path: str | os.PathLike) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def read_origin(path: str | os.PathLike) -> dict[str, Any]:
         As `calibration.files.provenance` gave it; empty if the file was saved without.
     """
     with hdf5.open_hdf5(path, "keypoints") as file:
-        _check_format(file, None)
+        check_format(file, None)
         text = hdf5.read_attribute(file, "origin")
     try:
         origin = json.loads(text or "{}")
@@ -138,11 +138,11 @@ def _save(path, keypoints, kind, fields, origin):
     """Write the fields of a noun."""
     with hdf5.write_hdf5(path) as file:
         file.attrs["format"] = kind
-        file.attrs["format_version"] = _VERSION
+        file.attrs["format_version"] = VERSION
         file.attrs["origin"] = json.dumps(dict(origin or {}), ensure_ascii=False)
         if hasattr(keypoints, "units"):
             file.attrs["units"] = keypoints.units
-        for name in _NAMES:
+        for name in NAMES:
             hdf5.write_names(file, name, getattr(keypoints, name))
         for name, axes in fields.items():
             array = getattr(keypoints, name)
@@ -150,7 +150,7 @@ def _save(path, keypoints, kind, fields, origin):
                 hdf5.write_array(file, name, array).attrs["axes"] = axes
 
 
-def _check_format(file, kind):
+def check_format(file, kind):
     """Refuse a file of another kind or of a later version."""
     found = hdf5.read_attribute(file, "format") or ""
     if not found.startswith("pose3d keypoints") or kind not in (None, found):
@@ -159,14 +159,14 @@ def _check_format(file, kind):
             f"{kind or 'pose3d keypoints'}. analyze-recording and triangulate-recording make them."
         )
     version = hdf5.read_attribute(file, "format_version") or "0"
-    if version != str(_VERSION):
+    if version != str(VERSION):
         raise DataError(
-            f"{file.filename} has format version {version}; this program reads {_VERSION}. "
+            f"{file.filename} has format version {version}; this program reads {VERSION}. "
             "Update pose3d, or make the file again."
         )
 
 
-def _build(path, noun, fields):
+def build(path, noun, fields):
     """Make the noun, whose own checks catch what does not belong together."""
     try:
         return noun(**fields)

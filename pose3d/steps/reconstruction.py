@@ -1,6 +1,7 @@
 """Steps: from boards to the rig, from 2D keypoints to 3D."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calibration.cameras import METRES, CameraRig
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.files import provenance, warn_of_changed_inputs
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints3D, Missing
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from pose3d.project import Project
 
 __all__ = ["calibrate_rig", "triangulate_recording"]
+
+#: Image points that are triangulated at once.
+_POINTS = 4_000_000
+
+#: Frames from which the detector's spread is learned, and by which the result is summed up.
+_SAMPLED, _KEPT = 1000, 20_000
 
 
 def calibrate_rig(
@@ -175,7 +182,8 @@ def triangulate_recording(
     min_likelihood : float
         Views less likely than this are left out; the project's pcutoff unless told.
     method : str
-        robust chooses the views that agree, least-squares and dlt believe all.
+        robust chooses the views that agree, least-squares and dlt believe all; anipose,
+        anipose-ransac and anipose-optim are aniposelib's, for comparison.
     calibration : path
         The calibration file to use instead of the project's.
     cameras : list of str
@@ -187,10 +195,10 @@ def triangulate_recording(
     filtered : bool
         Take the keypoints that filter-keypoints made.
     """
-    from calibration.multiview import move_rig
-    from pose3d.formats.keypoints import load_keypoints_2d, read_origin, save_keypoints_3d
+    from pose3d.engines import ANIPOSE
+    from pose3d.formats.keypoint_streams import open_frames_2d
+    from pose3d.formats.keypoints import read_origin
     from pose3d.project import Project
-    from pose3d.triangulation import triangulate
 
     project = Project.load(project)
     project.recording(recording)
@@ -211,50 +219,82 @@ def triangulate_recording(
             "calibrate-rig, or name one (calibration)."
         )
     warn_of_changed_inputs(seen_path, read_origin(seen_path))
-    seen = load_keypoints_2d(seen_path)
-    if cameras is not None:
-        unknown = [name for name in cameras if name not in seen.cameras]
-        if unknown:
-            raise DataError(
-                f"{seen_path} has no camera {unknown[0]!r}; it has {', '.join(seen.cameras)}."
-            )
-        seen = seen.subset(cameras)
-    rig = _trusted_rig(rig_path, seen.cameras, trust_calibration)
-    unknown = [name for name in seen.cameras if name not in rig.names]
+    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    path = project.keypoints_3d_path(recording)
+    with open_frames_2d(seen_path) as frames:
+        for name in cameras or ():
+            if name not in frames.cameras:
+                raise DataError(
+                    f"{seen_path} has no camera {name!r}; it has {', '.join(frames.cameras)}."
+                )
+        names = list(cameras or frames.cameras)
+        rig = _rig_for(names, seen_path, rig_path, trust_calibration, project.units)
+        arguments = {
+            "recording": recording,
+            "min_likelihood": cutoff,
+            "method": method,
+            "cameras": names,
+            "max_error_px": max_error_px,
+            "trust_calibration": trust_calibration,
+            "filtered": filtered,
+        }
+        inputs = {"keypoints": seen_path, "calibration": rig_path}
+        origin = provenance("triangulate_recording", arguments, inputs)
+        options = {"min_likelihood": cutoff, "method": method, "max_error_px": max_error_px}
+        if method in ANIPOSE:
+            options["skeleton"] = project.skeleton
+        found = _stream(frames, names, rig, options, path, origin)
+    return _outcome(path, recording, found)
+
+
+def _stream(frames, names, rig, options, path, origin):
+    """Triangulate some frames at a time; return frames of the result, evenly spread."""
+    from pose3d.engines import ANIPOSE, triangulate
+    from pose3d.formats.keypoint_streams import write_frames_3d
+    from pose3d.triangulation import learn_spread, warn_of_disbelieved
+
+    n_frames = frames.n_frames
+    # aniposelib's smoothing needs all frames at once
+    size = n_frames if options["method"] in ANIPOSE else max(_POINTS // frames.n_points, 1)
+    starts = range(0, n_frames, max(size, 1))
+    if len(starts) > 1:
+        learned = {name: options[name] for name in ("min_likelihood", "max_error_px")}
+        sample = frames.read(slice(None, None, -(-n_frames // _SAMPLED)), names)
+        options["noise_px"] = learn_spread(sample, rig, **learned)
+    kept, step = [], max(1, -(-n_frames // _KEPT))
+    with write_frames_3d(path, n_frames, origin) as put:
+        for start in tqdm(starts, desc="triangulate", unit="block", disable=None):
+            seen = frames.read(slice(start, min(start + size, n_frames)), names)
+            with warnings.catch_warnings():
+                if len(starts) > 1:  # said once of all frames, not of each part
+                    warnings.simplefilter("ignore", DataWarning)
+                found = triangulate(seen, rig, **options)
+            put(found)
+            kept.append(found.take(slice(-start % step, None, step)))
+    found = Keypoints3D.joined(kept)
+    if len(starts) > 1 and options["method"] == "robust":
+        warn_of_disbelieved(found)
+    return found
+
+
+def _rig_for(names, seen_path, rig_path, trust, units):
+    """Load the rig for some cameras, in the project's unit of length."""
+    from calibration.multiview import move_rig
+
+    rig = _trusted_rig(rig_path, names, trust)
+    unknown = [name for name in names if name not in rig.names]
     if unknown:
-        known = ",".join(name for name in seen.cameras if name in rig.names)
+        known = ",".join(name for name in names if name in rig.names)
         raise DataError(
             f"{seen_path} has a camera {unknown[0]!r} that {rig_path} does not have; it has "
             f"{', '.join(rig.names)}. Calibrate that camera too, or leave it out "
             f"(--cameras {known})."
         )
-    if rig.units != project.units:
-        scale = np.diag([METRES[rig.units] / METRES[project.units]] * 3 + [1.0])
-        moved = move_rig(rig, scale)
-        rig = CameraRig(moved.cameras, project.units, moved.covariance)
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
-
-    found = triangulate(
-        seen,
-        rig,
-        min_likelihood=cutoff,
-        method=method,
-        max_error_px=max_error_px,
-        progress=lambda blocks: tqdm(blocks, desc="triangulate", unit="block", disable=None),
-    )
-    path = project.keypoints_3d_path(recording)
-    arguments = {
-        "recording": recording,
-        "min_likelihood": cutoff,
-        "method": method,
-        "cameras": list(seen.cameras),
-        "max_error_px": max_error_px,
-        "trust_calibration": trust_calibration,
-        "filtered": filtered,
-    }
-    inputs = {"keypoints": seen_path, "calibration": rig_path}
-    save_keypoints_3d(path, found, provenance("triangulate_recording", arguments, inputs))
-    return _outcome(path, recording, found)
+    if rig.units == units:
+        return rig
+    scale = np.diag([METRES[rig.units] / METRES[units]] * 3 + [1.0])
+    moved = move_rig(rig, scale)
+    return CameraRig(moved.cameras, units, moved.covariance)
 
 
 def _trusted_rig(path: Path, cameras, trust: bool) -> CameraRig:

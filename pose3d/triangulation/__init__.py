@@ -1,7 +1,8 @@
 """From keypoints in images to keypoints in space: `triangulate`.
 
 ==========  =====================================================================
-verb        `triangulate`: matches cameras, goes through a recording block by block
+verb        `triangulate`: matches cameras, goes through a recording block by block;
+            `judge_points`: the same for points found elsewhere
 seen        what the cameras saw and the points found, in one row
 locator     goes through them: in NumPy (`locating`) or compiled (`kernels`), to the same answer
 locating    one block: start, fit, choice of views, reasons for what is missing
@@ -13,6 +14,12 @@ rays        start values, from a series or a table
 ==========  =====================================================================
 """
 
-from pose3d.triangulation.verb import METHODS, triangulate
+from pose3d.triangulation.verb import (
+    METHODS,
+    judge_points,
+    learn_spread,
+    triangulate,
+    warn_of_disbelieved,
+)
 
-__all__ = ["METHODS", "triangulate"]
+__all__ = ["METHODS", "judge_points", "learn_spread", "triangulate", "warn_of_disbelieved"]

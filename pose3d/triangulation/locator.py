@@ -124,13 +124,7 @@ class Locator:
 
     def _locate(self, seen, noise, points, span):
         """Find one block of points in NumPy."""
-        views, index = seen.views(span, noise), np.arange(span.start, span.stop)
-        n_views = np.count_nonzero(views.seen, axis=0)
-        enough = n_views >= 2
-        if not enough.all():
-            reasons = np.where(n_views == 0, Missing.NOT_SEEN, Missing.ONE_VIEW)
-            points.leave_out(index[~enough], reasons[~enough])
-            index, views = index[enough], views.take(enough)
+        index, views = _seen_twice(seen, noise, points, span)
         if self._method == "dlt":
             pixels = np.where(views.seen[..., np.newaxis], views.pixels.transpose(0, 2, 1), np.nan)
             xyz = np.nan_to_num(triangulate_dlt(CameraRig(self._cameras), pixels)).T
@@ -139,6 +133,46 @@ class Locator:
             limit = squared_limit(views, self._farthest) if self._method == "robust" else None
             located = locate(views, self.rays, limit=limit)
         points.put(index, located)
+
+
+class Given:
+    """Enters points that were found elsewhere, in the place of a `Locator`.
+
+    Parameters
+    ----------
+    xyz : ndarray of shape (n_points, 3)
+        The points; NaN where there is none.
+    used : ndarray of bool of shape (n_cameras, n_points), optional
+        The views that they were made of; all unless given.
+    """
+
+    def __init__(self, xyz: np.ndarray, used: np.ndarray | None = None):
+        self._xyz, self._used = xyz, used
+
+    def __call__(self, seen: Seen, noise: np.ndarray, points: Points, span: slice) -> None:
+        """Enter some of the points, see `Locator`."""
+        begin, end, _ = span.indices(seen.n_points)
+        for start in range(begin, end, _BLOCK):
+            index, views = _seen_twice(seen, noise, points, slice(start, min(start + _BLOCK, end)))
+            used = views.seen if self._used is None else self._used[:, index] & views.seen
+            xyz = self._xyz[index].T
+            gone = np.isnan(xyz).any(axis=0) | (np.count_nonzero(used, axis=0) < 2)
+            errors = measure_errors(views, np.nan_to_num(xyz), used=used)
+            points.put(index, judge(views, errors))
+            disagree = np.full(np.count_nonzero(gone), Missing.VIEWS_DISAGREE)
+            points.leave_out(index[gone], disagree)
+
+
+def _seen_twice(seen, noise, points, span):
+    """Return the points of a block that two cameras saw; enter why the others are missing."""
+    views, index = seen.views(span, noise), np.arange(span.start, span.stop)
+    n_views = np.count_nonzero(views.seen, axis=0)
+    enough = n_views >= 2
+    if not enough.all():
+        reasons = np.where(n_views == 0, Missing.NOT_SEEN, Missing.ONE_VIEW)
+        points.leave_out(index[~enough], reasons[~enough])
+        index, views = index[enough], views.take(enough)
+    return index, views
 
 
 def squared_limit(views: Views, max_error_px: float) -> np.ndarray:

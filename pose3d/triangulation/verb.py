@@ -8,8 +8,9 @@ import numpy as np
 from calibration.cameras import CameraRig
 from calibration.errors import DataError, DataWarning
 from pose3d.keypoints import Keypoints2D, Keypoints3D
-from pose3d.triangulation.locator import METHODS, Locator
+from pose3d.triangulation.locator import METHODS, Given, Locator
 from pose3d.triangulation.noise import learn_noise
+from pose3d.triangulation.rays import Rays
 from pose3d.triangulation.rig_errors import RigErrors
 from pose3d.triangulation.seen import Points, Seen
 
@@ -83,32 +84,106 @@ def triangulate(
     DataError
         If there are fewer than two cameras, or images and calibration differ in size.
     """
-    cameras = tuple(_matched(keypoints_2d, rig))
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}.")
+    seen, farthest = _checked(keypoints_2d, rig, min_likelihood, max_error_px)
+    locator = Locator(seen.cameras, method, farthest=farthest, n_views=seen.likelihood.size)
+    noise = _noise(seen, locator.rays, farthest, noise_px)
+    keypoints_3d = _fill(keypoints_2d, rig, seen, noise, locator, progress)
+    if method == "robust":
+        warn_of_disbelieved(keypoints_3d)
+    return keypoints_3d
+
+
+def judge_points(
+    keypoints_2d: Keypoints2D,
+    rig: CameraRig,
+    xyz: np.ndarray,
+    *,
+    used_views: np.ndarray | None = None,
+    min_likelihood: float = 0.6,
+    noise_px: float | np.ndarray | None = None,
+) -> Keypoints3D:
+    """Say of points that were found elsewhere how well they explain what the cameras saw.
+
+    Parameters
+    ----------
+    keypoints_2d, rig, min_likelihood, noise_px
+        See `triangulate`.
+    xyz : ndarray of shape (n_frames, n_individuals, n_keypoints, 3)
+        The points in the rig's unit; NaN where there is none.
+    used_views : ndarray of bool of shape (n_cameras, *xyz.shape[:-1]), optional
+        The views that they were made of; every view that is likely enough unless given.
+
+    Returns
+    -------
+    Keypoints3D
+        The same points with their errors in the views, and the covariance that a point found from
+        these views has.
+    """
+    seen, farthest = _checked(keypoints_2d, rig, min_likelihood, None)
+    if xyz.shape != (*keypoints_2d.xy.shape[1:-1], 3):
+        raise ValueError(f"xyz has shape {xyz.shape}; expected {keypoints_2d.xy.shape[1:-1]} + 3.")
+    given = Given(xyz.reshape(-1, 3), None if used_views is None else _flat(used_views))
+    rays = [Rays(camera) for camera in seen.cameras]
+    noise = _noise(seen, rays, farthest, noise_px)
+    return _fill(keypoints_2d, rig, seen, noise, given, None)
+
+
+def learn_spread(
+    keypoints_2d: Keypoints2D,
+    rig: CameraRig,
+    *,
+    min_likelihood: float = 0.6,
+    max_error_px: float | None = None,
+) -> np.ndarray:
+    """Learn the detector's spread, so that parts of a recording can be triangulated alike.
+
+    Parameters
+    ----------
+    keypoints_2d : Keypoints2D
+        Some frames of the recording, evenly spread.
+    rig, min_likelihood, max_error_px
+        See `triangulate`.
+
+    Returns
+    -------
+    ndarray of shape (n_cameras, n_keypoints)
+        `triangulate`'s noise_px.
+    """
+    seen, farthest = _checked(keypoints_2d, rig, min_likelihood, max_error_px)
+    return _noise(seen, [Rays(camera) for camera in seen.cameras], farthest, None)
+
+
+def _flat(by_view):
+    """Lay what is known of each view in one row of points."""
+    return by_view.reshape(len(by_view), -1)
+
+
+def _checked(keypoints_2d, rig, min_likelihood, max_error_px):
+    """Check arguments; return what the cameras saw and the largest believable error."""
+    cameras = tuple(_matched(keypoints_2d, rig))
     if not 0 <= min_likelihood <= 1:
         raise ValueError(f"min_likelihood is {min_likelihood}; expected 0 to 1.")
     if max_error_px is not None and not max_error_px > 0:
         raise ValueError(f"max_error_px is {max_error_px}; expected a distance above 0 px.")
     farthest = np.inf if max_error_px is None else float(max_error_px)
-    seen = Seen.of(keypoints_2d, cameras, min_likelihood)
-    locator = Locator(cameras, method, farthest=farthest, n_views=seen.likelihood.size)
-    noise = _noise(seen, locator.rays, farthest, noise_px)
+    return Seen.of(keypoints_2d, cameras, min_likelihood), farthest
+
+
+def _fill(keypoints_2d, rig, seen, noise, locator, progress):
+    """Go through the points, stretch by stretch."""
     rig_errors = None
     if rig.covariance is not None:
         rig_errors = RigErrors(rig.subset(keypoints_2d.cameras))
-
-    points = Points.empty(len(cameras), seen.n_points)
+    points = Points.empty(len(seen.cameras), seen.n_points)
     starts = range(0, seen.n_points, _STRETCH)
     for start in starts if progress is None else progress(starts):
         stretch = slice(start, min(start + _STRETCH, seen.n_points))
         locator(seen, noise, points, stretch)
         if rig_errors is not None:
             rig_errors.add(seen, noise, points, stretch)
-    keypoints_3d = points.finish(keypoints_2d, rig.units)
-    if method == "robust":
-        _warn_of_disbelieved(keypoints_3d)
-    return keypoints_3d
+    return points.finish(keypoints_2d, rig.units)
 
 
 def _matched(keypoints_2d, rig):
@@ -167,7 +242,7 @@ def _noise(seen, rays, farthest, noise_px):
     return np.full(shape, _USUAL_NOISE)
 
 
-def _warn_of_disbelieved(keypoints_3d):
+def warn_of_disbelieved(keypoints_3d):
     """Name cameras that are seldom believed where others could tell."""
     some = slice(None, None, -(-keypoints_3d.n_frames // _JUDGED))
     seen = np.isfinite(keypoints_3d.view_errors[:, some])

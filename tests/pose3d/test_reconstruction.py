@@ -25,6 +25,7 @@ from pose3d.formats.keypoints import (
 from pose3d.formats.trc import load_trc
 from pose3d.keypoints import Keypoints2D
 from pose3d.project import Project
+from pose3d.steps import reconstruction
 from pose3d.steps.exchange import export_keypoints
 from pose3d.steps.projects import add_recording, create_project
 from pose3d.steps.reconstruction import calibrate_rig, triangulate_recording
@@ -279,3 +280,14 @@ def test_filtered_keypoints_are_triangulated_when_told(project, points):
         filter_keypoints(project, "trot", method="ensemble")
     with pytest.raises(ValueError, match="method is 'kalman'"):
         filter_keypoints(project, "trot", method="kalman")
+
+
+def test_a_recording_is_triangulated_in_parts_to_the_same_points(project, monkeypatch):
+    whole = load_keypoints_3d(triangulate_recording(project, "trot").path)
+    monkeypatch.setattr(reconstruction, "_POINTS", 6 * 7)
+    outcome = triangulate_recording(project, "trot")
+    parts = load_keypoints_3d(outcome.path)
+    assert outcome.figures["n_frames"] == 20
+    np.testing.assert_allclose(parts.xyz, whole.xyz, atol=0.05)
+    np.testing.assert_array_equal(parts.used_views, whole.used_views)
+    np.testing.assert_array_equal(parts.times, whole.times)
