@@ -109,6 +109,16 @@ class Keypoints2D:
         keep = self.likelihood >= min_likelihood
         return replace(self, xy=np.where(keep[..., np.newaxis], self.xy, np.nan))
 
+    def take(self, frames: slice) -> "Keypoints2D":
+        """Return some of the frames."""
+        return replace(
+            self,
+            xy=self.xy[:, frames],
+            likelihood=self.likelihood[:, frames],
+            times=self.times[frames],
+            covariance=None if self.covariance is None else self.covariance[:, frames],
+        )
+
     def subset(self, cameras) -> "Keypoints2D":
         """Return the named cameras, in the order of the names."""
         cameras = tuple(cameras)
@@ -271,10 +281,10 @@ class Keypoints3D:
         return self.xyz.shape[0]
 
     def take(self, frames: slice) -> "Keypoints3D":
-        """Return some of the frames."""
+        """Return some of the frames, copied: the others may go."""
         parts = {name: getattr(self, name) for name in _BY_FRAME}
-        parts = {name: part[frames] for name, part in parts.items() if part is not None}
-        parts |= {name: getattr(self, name)[:, frames] for name in _BY_VIEW}
+        parts = {name: part[frames].copy() for name, part in parts.items() if part is not None}
+        parts |= {name: getattr(self, name)[:, frames].copy() for name in _BY_VIEW}
         return replace(self, **parts)
 
     @classmethod

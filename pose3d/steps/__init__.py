@@ -4,7 +4,9 @@
 projects                  create-project, add-recording, import-labels, check-labels
 training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
-reconstruction, placing   calibrate-rig (in a project too), triangulate-recording, refine-rig
+reconstruction, placing   calibrate-rig (in a project too), refine-rig
+triangulating             triangulate-recording
+checking                  check-recording, sync-recording
 refining                  filter-keypoints, refine-trajectory
 showing, exchange         show-recording, create-labeled-video, export-keypoints
 demonstration, checkup    demo: a recording with a known answer; what is installed
@@ -37,9 +39,11 @@ HOMES = {
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
+    "check_recording": "pose3d.steps.checking",
+    "sync_recording": "pose3d.steps.checking",
     "filter_keypoints": "pose3d.steps.refining",
     "refine_rig": "pose3d.steps.placing",
-    "triangulate_recording": "pose3d.steps.reconstruction",
+    "triangulate_recording": "pose3d.steps.triangulating",
     "refine_trajectory": "pose3d.steps.refining",
     "show_recording": "pose3d.steps.showing",
     "create_labeled_video": "pose3d.steps.showing",

@@ -98,6 +98,7 @@ def analyze_recording(
             )
         common, places = match_times(times, take)
         keypoints = _matched(found, common, places, take, project, sizes)
+        origin["applied_offsets"] = _applied(times, common, places, take)
         save_keypoints_2d(path, keypoints, origin)
         shutil.rmtree(parts, ignore_errors=True)
     return _outcome(path, keypoints, project.pcutoff, "analysed")
@@ -253,6 +254,19 @@ def match_times(
             stacklevel=3,
         )
     return common, places
+
+
+def _applied(times, common, places, take):
+    """Return the lateness that matching whole frames has taken into account, by camera."""
+    applied = {}
+    for camera, offset in zip(take.cameras, take.offsets, strict=True):
+        there = places[camera] >= 0
+        clock = times[camera][places[camera][there]] - offset
+        left = float(np.median(clock - common[there])) if there.any() else 0.0
+        # stamps are rounded: what is below a hundredth of a frame is none
+        step = float(np.median(np.diff(common))) if len(common) > 1 else 0.0
+        applied[camera] = float(offset) + (left if abs(left) > 0.01 * step else 0.0)
+    return applied
 
 
 def _matched(found, common, places, take, project, sizes):

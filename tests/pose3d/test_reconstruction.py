@@ -25,11 +25,13 @@ from pose3d.formats.keypoints import (
 from pose3d.formats.trc import load_trc
 from pose3d.keypoints import Keypoints2D
 from pose3d.project import Project
-from pose3d.steps import reconstruction
+from pose3d.steps import triangulating
+from pose3d.steps.checking import check_recording, sync_recording
 from pose3d.steps.exchange import export_keypoints
 from pose3d.steps.projects import add_recording, create_project
-from pose3d.steps.reconstruction import calibrate_rig, triangulate_recording
+from pose3d.steps.reconstruction import calibrate_rig
 from pose3d.steps.refining import filter_keypoints, refine_trajectory
+from pose3d.steps.triangulating import triangulate_recording
 
 KEYPOINTS = ("nose", "tail")
 
@@ -284,10 +286,61 @@ def test_filtered_keypoints_are_triangulated_when_told(project, points):
 
 def test_a_recording_is_triangulated_in_parts_to_the_same_points(project, monkeypatch):
     whole = load_keypoints_3d(triangulate_recording(project, "trot").path)
-    monkeypatch.setattr(reconstruction, "_POINTS", 6 * 7)
+    monkeypatch.setattr(triangulating, "_POINTS", 6 * 7)
     outcome = triangulate_recording(project, "trot")
     parts = load_keypoints_3d(outcome.path)
     assert outcome.figures["n_frames"] == 20
     np.testing.assert_allclose(parts.xyz, whole.xyz, atol=0.05)
     np.testing.assert_array_equal(parts.used_views, whole.used_views)
     np.testing.assert_array_equal(parts.times, whole.times)
+
+
+@pytest.fixture
+def walking(project, rig, rng):
+    """The project with a longer recording, in which one camera is late by 2.3 frames."""
+    at = np.arange(300) / 50
+    wave = rng.normal(size=(4, 2, 3)) * 60
+    speed = rng.uniform(0.5, 2, size=(4, 2, 3))
+
+    def place(time):
+        return (wave * np.sin(2 * np.pi * speed * time[:, None, None, None])).sum(axis=1)
+
+    xy = np.stack(
+        [c.project(place(at - late / 50)) for c, late in zip(rig, (0, 2.3, 0), strict=True)]
+    )
+    xy = (xy + rng.normal(scale=0.05, size=xy.shape))[:, :, np.newaxis]
+    names = (rig.names, ("animal",), KEYPOINTS)
+    seen = Keypoints2D(xy, np.full(xy.shape[:-1], 0.9), *names, at, image_sizes=[(64, 48)] * 3)
+    save_keypoints_2d(Project.load(project).keypoints_2d_path("trot"), seen)
+    return project, place(at)
+
+
+def test_lateness_is_stored_and_applied(walking):
+    project, places = walking
+    late = load_keypoints_3d(triangulate_recording(project, "trot").path)
+    outcome = sync_recording(project, "trot")
+    name = load_keypoints_3d(triangulate_recording(project, "trot").path).cameras[1]
+    assert outcome.figures["offsets"][name] == pytest.approx(2.3 / 50, abs=0.002)
+    assert Project.load(project).recording("trot").offsets[1] == pytest.approx(0.046, abs=0.002)
+    found = load_keypoints_3d(triangulate_recording(project, "trot").path)
+    before = np.nanmedian(np.linalg.norm(late.xyz[:, 0] - places, axis=-1))
+    after = np.nanmedian(np.linalg.norm(found.xyz[:, 0] - places, axis=-1))
+    assert after < 0.6 * before
+    again = sync_recording(project, "trot", dry_run=True)
+    assert again.figures["offsets"][name] == pytest.approx(2.3 / 50, abs=0.002)
+
+
+def test_a_recording_is_checked_against_its_calibration(walking, monkeypatch):
+    project, _ = walking
+    outcome = check_recording(project, "trot")
+    assert outcome.figures["verdict"] == "WARN"
+    assert "sync-recording" in outcome.summary
+    path = Project.load(project).keypoints_2d_path("trot")
+    seen = load_keypoints_2d(path)
+    save_keypoints_2d(path, replace(seen, xy=seen.xy / 2, image_sizes=None))
+    monkeypatch.setattr("pose3d.consistency._COARSE", 1.0)  # the images are 64 px wide
+    with pytest.raises(DataError, match="half the size"):
+        triangulate_recording(project, "trot")
+    with pytest.warns(DataWarning, match="do not agree"):
+        triangulate_recording(project, "trot", trust_calibration=True)
+    assert "half the size" in check_recording(project, "trot").failed

@@ -1,0 +1,399 @@
+"""Does this recording belong to this calibration? Told before anyone believes the 3D.
+
+Each camera is compared with where the others say the keypoints are. What the detector's noise
+does not explain is tried against what happens in laboratories: files exchanged, videos of another
+size or mirrored, a camera that is late, one that moved before or during the recording. An
+explanation counts where mending it would take most of the misfit away.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from calibration.cameras import CameraRig
+from calibration.errors import CalibrationError, DataError
+from calibration.results import Finding, Verdict
+from calibration.selfcalibration import resolve_camera
+from pose3d.keypoints import Keypoints2D
+from pose3d.timeshift import estimate_offsets, shift_times
+from pose3d.triangulation import triangulate
+
+#: Frames that are looked at.
+_FRAMES = 1500
+
+#: Misfit, px, above which files, sizes and mirror images are tried.
+_COARSE = 8.0
+
+#: Share of the misfit that an explanation must leave at most.
+_LEFT = 0.4
+
+#: Blocks of time in which a camera is followed.
+_BLOCKS = 40
+
+#: Statistic of a change (about a normal deviate) from which a camera has moved; the largest of
+#: many, so well above what chance gives.
+_MOVED = 7.0
+
+#: Share of the misfit that a late or moved camera must leave at most.
+_WORTH = 0.94
+
+#: Share of a camera's errors that must shift or turn its image before it is placed anew.
+_LEAN = 0.1
+
+#: Frames by which a camera is placed anew.
+_PLACED = 300
+
+#: Standard errors of a lateness, and frames, from which it is told.
+_LATE, _FRAME = 5.0, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Consistency:
+    """How well a recording fits its calibration.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        What was found, with figures and remedies.
+    cameras : tuple of str
+        Names.
+    misfit_px : ndarray of shape (n_cameras,)
+        Median distance of each camera's keypoints from where the others say they are.
+    shift_px : ndarray of shape (n_cameras, n_blocks, 2)
+        Mean error of each camera, over time: a camera that moves shows as a step.
+    block_frames : ndarray of int of shape (n_blocks,)
+        First frame of each block.
+    moved_from : dict of str to int
+        Frame from which a camera stands elsewhere.
+    late_seconds : dict of str to float
+        Cameras that are late, by how much.
+    """
+
+    verdict: Verdict
+    cameras: tuple[str, ...]
+    misfit_px: np.ndarray
+    shift_px: np.ndarray
+    block_frames: np.ndarray
+    moved_from: dict[str, int]
+    late_seconds: dict[str, float]
+
+
+def check_recording(
+    keypoints_2d: Keypoints2D, rig: CameraRig, *, min_likelihood: float = 0.6
+) -> Consistency:
+    """Compare a recording with its calibration.
+
+    Parameters
+    ----------
+    keypoints_2d : Keypoints2D
+        What each camera saw; cameras are matched by name.
+    rig : CameraRig
+        The cameras.
+    min_likelihood : float
+        Views less likely than this are left out.
+
+    Returns
+    -------
+    Consistency
+        FAIL where files, sizes or mirror images are exchanged or nothing fits, WARN where a
+        camera moved or is late.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two cameras or no keypoint is seen twice.
+    """
+    rig = rig.subset(keypoints_2d.cameras)
+    if len(rig.names) < 2:
+        raise DataError("One camera alone cannot be compared; analyse another of the rig.")
+    step = max(1, keypoints_2d.n_frames // _FRAMES)
+    seen = keypoints_2d.confident(min_likelihood)
+    some = seen.take(slice(None, None, step))
+    whole = _misfit(some, rig)
+    if np.isnan(whole):
+        raise DataError(
+            "No keypoint is seen by two cameras at once, to the likelihood that counts: nothing "
+            "can be compared. Lower the cutoff, or look at the 2D keypoints."
+        )
+    findings = list(_exchanged(some, rig, whole)) if whole > _COARSE else []
+    moved: dict[str, int] = {}
+    late: dict[str, float] = {}
+    errors = _left_out(seen, rig)
+    blocks = np.array_split(np.arange(seen.n_frames), min(_BLOCKS, seen.n_frames))
+    shift = _shifts(errors, blocks)
+    if not findings:
+        tried = [
+            _late(seen, rig),
+            *_moved(seen, rig, shift, blocks),
+            *_elsewhere(seen, rig, errors),
+        ]
+        tried = [one for one in tried if one is not None and one.left < _WORTH * whole]
+        if tried:
+            best = min(tried, key=lambda one: one.left * one.cost)
+            findings, moved, late = list(best.findings), best.moved, best.late
+        elif whole > _COARSE:
+            findings = [_unexplained(whole)]
+    if not findings:
+        findings.append(
+            Finding("PASS", "recording", f"The cameras agree to {whole:.2f} px (median).", "")
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        apart = np.linalg.norm(errors, axis=-1).reshape(len(errors), -1)
+        misfit = np.nanmedian(apart, axis=1)
+    first = np.array([block[0] for block in blocks])
+    return Consistency(
+        Verdict(tuple(findings)), rig.names, misfit, shift[..., :2], first, moved, late
+    )
+
+
+def check_files(
+    keypoints_2d: Keypoints2D, rig: CameraRig, *, min_likelihood: float = 0.6
+) -> Finding | None:
+    """Tell in a moment whether files, sizes or mirror images are exchanged.
+
+    Parameters
+    ----------
+    keypoints_2d, rig, min_likelihood
+        See `check_recording`; some frames are enough.
+
+    Returns
+    -------
+    Finding or None
+        What is wrong; None where nothing is, or no keypoint is seen twice.
+    """
+    if len(keypoints_2d.cameras) < 2:
+        return None
+    rig, seen = rig.subset(keypoints_2d.cameras), keypoints_2d.confident(min_likelihood)
+    whole = _misfit(seen, rig)
+    return next(_exchanged(seen, rig, whole), None) if whole > _COARSE else None
+
+
+def _misfit(seen, rig):
+    """Return the median over points of their errors in all views, px."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = triangulate(seen, rig, method="least-squares", min_likelihood=0.0, noise_px=2.0)
+        # a point that lies behind a camera is no agreement
+        error = np.where(np.isnan(found.reprojection_error), np.inf, found.reprojection_error)
+        twice = (np.isfinite(seen.xy[..., 0]).sum(axis=0) >= 2) & (found.reason != 4)
+    return float(np.median(error[twice])) if twice.any() else float("nan")
+
+
+def _exchanged(seen, rig, whole) -> Iterator[Finding]:
+    """Try files exchanged, images of another size, and mirrored ones."""
+    tried = []
+    for a, b in combinations(range(len(rig.names)), 2):
+        order = np.arange(len(rig.names))
+        order[[a, b]] = order[[b, a]]
+        swapped = replace(seen, xy=seen.xy[order], likelihood=seen.likelihood[order])
+        text = f"{rig.names[a]!r} and {rig.names[b]!r} are exchanged"
+        remedy = "Exchange the two files in config.yaml, and analyse the recording again."
+        tried.append((_misfit(swapped, rig), "files", text, remedy))
+    for i, name in enumerate(rig.names):
+        for factor, word in ((2.0, "half"), (0.5, "twice")):
+            xy = seen.xy.copy()
+            # pixel (0, 0) is a pixel's centre
+            xy[i] = (xy[i] + 0.5) * factor - 0.5
+            text = f"the video of {name!r} has {word} the size that was calibrated"
+            remedy = "Analyse the video in its own size, or resize the calibration to it."
+            tried.append((_misfit(replace(seen, xy=xy), rig), "size", text, remedy))
+        xy = seen.xy.copy()
+        xy[i, ..., 0] = rig[name].intrinsics.image_size[0] - 1 - xy[i, ..., 0]
+        text = f"the video of {name!r} is mirrored"
+        remedy = "Turn the mirror image back, or calibrate through the mirror too."
+        tried.append((_misfit(replace(seen, xy=xy), rig), "mirror", text, remedy))
+    for factor, word in ((2.0, "half"), (0.5, "twice")):
+        text = f"all videos have {word} the size that was calibrated"
+        xy = (seen.xy + 0.5) * factor - 0.5
+        remedy = "Analyse the videos in their own size, or resize the calibration to it."
+        tried.append((_misfit(replace(seen, xy=xy), rig), "size", text, remedy))
+    best = min(tried, key=lambda one: one[0])
+    if best[0] < _LEFT * whole:
+        yield Finding(
+            "FAIL",
+            best[1],
+            f"It seems that {best[2]}: the cameras disagree by {whole:.1f} px (median), and by "
+            f"{best[0]:.1f} px if that is taken into account.",
+            best[3],
+        )
+
+
+def _left_out(seen, rig):
+    """Return errors in each camera beside where the others say the points are, px."""
+    errors = np.full(seen.xy.shape, np.nan)
+    many = len(rig.names) > 2
+    for i, name in enumerate(rig.names):
+        rest = [other for other in rig.names if other != name] if many else list(rig.names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = triangulate(seen.subset(rest), rig, min_likelihood=0.0)
+            errors[i] = seen.xy[i] - rig[name].project(found.xyz)
+    return errors
+
+
+def _shifts(errors, blocks):
+    """Return each camera's median error in each block of time, (n_cameras, n_blocks, 2)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        # what a detector always does wrong with a keypoint is not a movement
+        own = errors - np.nanmedian(errors, axis=1, keepdims=True)
+        usual = np.nanmedian(errors.reshape(len(errors), -1, 2), axis=1)
+        by_block = [
+            np.nanmedian(own[:, block].reshape(len(errors), -1, 2), axis=1) for block in blocks
+        ]
+    return np.stack(by_block, axis=1) + usual[:, np.newaxis]
+
+
+@dataclass(frozen=True)
+class _Explanation:
+    """What may be wrong; the misfit that it leaves, and how much simpler others must be."""
+
+    findings: tuple[Finding, ...]
+    left: float
+    cost: float
+    moved: dict[str, int]
+    late: dict[str, float]
+
+
+def _unexplained(whole):
+    """Say that nothing explains the misfit."""
+    return Finding(
+        "WARN",
+        "views",
+        f"The cameras disagree on the keypoints by {whole:.1f} px (median), and neither a late or "
+        "moved camera nor exchanged or scaled files would explain it.",
+        "Look at the 2D keypoints (create-labeled-video): the networks may place them differently "
+        "in each view. Else calibrate anew.",
+    )
+
+
+def _late(seen, rig) -> _Explanation | None:
+    """Look for cameras that are late."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = estimate_offsets(seen, rig, max_seconds=0.5, min_likelihood=0.0)
+    except DataError:
+        return None
+    step = float(np.median(np.diff(seen.times)))
+    # the usual camera is on time: the others are late or early beside it
+    seconds = found.seconds - (np.median(found.seconds) if len(rig.names) > 2 else 0.0)
+    findings, late = [], {}
+    for name, value, error in zip(rig.names, seconds, found.errors, strict=True):
+        if abs(value) > max(_FRAME * step, _LATE * error):
+            late[name] = float(value)
+            word = "late" if value > 0 else "early"
+            findings.append(
+                Finding(
+                    "WARN",
+                    "time",
+                    f"Camera {name!r} is {word} by {abs(value) / step:.2f} frames "
+                    f"({abs(value) * 1e3:.1f} ± {error * 1e3:.1f} ms).",
+                    "Store it with sync-recording; triangulation then takes it into account.",
+                )
+            )
+    if not findings:
+        return None
+    left = _misfit(shift_times(seen, found.seconds), rig)
+    return _Explanation(tuple(findings), left, 1.0, {}, late)
+
+
+def _moved(seen, rig, shift, blocks) -> Iterator[_Explanation]:
+    """Look for a camera that moved during the recording."""
+    if len(rig.names) < 3:
+        return
+    focal = np.array([camera.intrinsics.matrix[0, 0] for camera in rig])
+    best = None
+    for i in range(len(rig.names)):
+        where = np.flatnonzero(np.isfinite(shift[i]).all(axis=1))
+        own = shift[i][where]
+        if len(own) < 8:
+            continue
+        noise = np.median(np.abs(np.diff(own, axis=0)), axis=0) / 0.6745 / np.sqrt(2)
+        noise = np.maximum(noise, 0.02)
+        for at in range(3, len(own) - 2):
+            change = own[at:].mean(axis=0) - own[:at].mean(axis=0)
+            size = np.sqrt((change**2 / (noise**2 * (1 / at + 1 / (len(own) - at)))).sum())
+            # a camera that moved shows the whole of its movement, the others a part of it
+            angle = np.linalg.norm(change) / focal[i]
+            if size > _MOVED and (best is None or angle > best[0]):
+                best = (angle, i, int(blocks[where[at]][0]))
+    if best is None:
+        return
+    _, i, frame = best
+    name = rig.names[i]
+    placed = _placed_anew(seen, rig, name, slice(frame, None))
+    if placed is None:
+        return
+    before, after = seen.take(slice(None, frame)), seen.take(slice(frame, None))
+    left = (_misfit(before, rig) * frame + _misfit(after, placed) * after.n_frames) / seen.n_frames
+    finding = Finding(
+        "WARN",
+        "movement",
+        f"Camera {name!r} moved at about frame {frame} ({seen.times[frame]:.2f} s): it has turned "
+        f"by {_how_far(rig, placed, name)}.",
+        f"Place it anew for the frames from {frame} on (refine-rig --camera {name}), or leave it "
+        "out there.",
+    )
+    yield _Explanation((finding,), left, 1.04, {name: frame}, {})
+
+
+def _elsewhere(seen, rig, errors) -> Iterator[_Explanation]:
+    """Try for each camera whether it stands elsewhere than where it was calibrated."""
+    if len(rig.names) < 3:
+        return
+    for i, name in enumerate(rig.names):
+        if not _leans(seen.xy[i], errors[i]) > _LEAN:
+            continue
+        placed = _placed_anew(seen, rig, name, slice(None))
+        if placed is None:
+            continue
+        finding = Finding(
+            "WARN",
+            "movement",
+            f"Camera {name!r} stands elsewhere than where it was calibrated: it has turned by "
+            f"{_how_far(rig, placed, name)}.",
+            f"Place it anew (refine-rig --camera {name}), or calibrate again.",
+        )
+        yield _Explanation((finding,), _misfit(seen, placed), 1.0, {name: 0}, {})
+
+
+def _leans(xy, errors):
+    """Return the share of a camera's errors that shift, turn or scale its image."""
+    there = np.isfinite(errors).all(axis=-1) & np.isfinite(xy).all(axis=-1)
+    if np.count_nonzero(there) < 50:
+        return 0.0
+    xy, errors = xy[there], errors[there]
+    # gross errors would be most of the squares
+    size = np.linalg.norm(errors, axis=1)
+    near = size <= 4 * np.median(size)
+    xy, errors = xy[near], errors[near]
+    rows = np.column_stack([np.ones(len(xy)), (xy - xy.mean(axis=0)) / (xy.std(axis=0) + 1e-9)])
+    fitted = rows @ np.linalg.lstsq(rows, errors, rcond=None)[0]
+    return float((fitted**2).sum() / (errors**2).sum())
+
+
+def _placed_anew(seen, rig, name, frames):
+    """Return the rig with one camera placed by the keypoints of some frames; None if it fails."""
+    part = seen.take(frames)
+    part = part.take(slice(None, None, max(1, part.n_frames // _PLACED)))
+    xy = part.xy.reshape(len(rig.names), part.n_frames, -1, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return resolve_camera(rig, name, xy, noise_px=2.0).rig
+    except (CalibrationError, ValueError):
+        return None
+
+
+def _how_far(rig, placed, name):
+    """Say how far a camera went."""
+    old, new = rig[name], placed[name]
+    turn = new.rotation @ old.rotation.T
+    angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+    distance = np.linalg.norm(new.position - old.position)
+    return f"{angle:.2f} degrees and moved by {distance:.1f} {rig.units}"
