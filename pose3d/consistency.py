@@ -9,7 +9,6 @@ explanation counts where mending it would take most of the misfit away.
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 
@@ -18,17 +17,12 @@ from calibration.errors import CalibrationError, DataError
 from calibration.results import Finding, Verdict
 from calibration.selfcalibration import resolve_camera
 from pose3d.keypoints import Keypoints2D
+from pose3d.mixups import COARSE, exchanged, misfit
 from pose3d.timeshift import estimate_offsets, shift_times
 from pose3d.triangulation import triangulate
 
 #: Frames that are looked at.
 _FRAMES = 1500
-
-#: Misfit, px, above which files, sizes and mirror images are tried.
-_COARSE = 8.0
-
-#: Share of the misfit that an explanation must leave at most.
-_LEFT = 0.4
 
 #: Blocks of time in which a camera is followed.
 _BLOCKS = 40
@@ -112,13 +106,13 @@ def check_recording(
     step = max(1, keypoints_2d.n_frames // _FRAMES)
     seen = keypoints_2d.confident(min_likelihood)
     some = seen.take(slice(None, None, step))
-    whole = _misfit(some, rig)
+    whole = misfit(some, rig)
     if np.isnan(whole):
         raise DataError(
             "No keypoint is seen by two cameras at once, to the likelihood that counts: nothing "
             "can be compared. Lower the cutoff, or look at the 2D keypoints."
         )
-    findings = list(_exchanged(some, rig, whole)) if whole > _COARSE else []
+    findings = list(exchanged(some, rig, whole)) if whole > COARSE else []
     moved: dict[str, int] = {}
     late: dict[str, float] = {}
     errors = _left_out(seen, rig)
@@ -134,7 +128,7 @@ def check_recording(
         if tried:
             best = min(tried, key=lambda one: one.left * one.cost)
             findings, moved, late = list(best.findings), best.moved, best.late
-        elif whole > _COARSE:
+        elif whole > COARSE:
             findings = [_unexplained(whole)]
     if not findings:
         findings.append(
@@ -143,83 +137,11 @@ def check_recording(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         apart = np.linalg.norm(errors, axis=-1).reshape(len(errors), -1)
-        misfit = np.nanmedian(apart, axis=1)
+        by_camera = np.nanmedian(apart, axis=1)
     first = np.array([block[0] for block in blocks])
     return Consistency(
-        Verdict(tuple(findings)), rig.names, misfit, shift[..., :2], first, moved, late
+        Verdict(tuple(findings)), rig.names, by_camera, shift[..., :2], first, moved, late
     )
-
-
-def check_files(
-    keypoints_2d: Keypoints2D, rig: CameraRig, *, min_likelihood: float = 0.6
-) -> Finding | None:
-    """Tell in a moment whether files, sizes or mirror images are exchanged.
-
-    Parameters
-    ----------
-    keypoints_2d, rig, min_likelihood
-        See `check_recording`; some frames are enough.
-
-    Returns
-    -------
-    Finding or None
-        What is wrong; None where nothing is, or no keypoint is seen twice.
-    """
-    if len(keypoints_2d.cameras) < 2:
-        return None
-    rig, seen = rig.subset(keypoints_2d.cameras), keypoints_2d.confident(min_likelihood)
-    whole = _misfit(seen, rig)
-    return next(_exchanged(seen, rig, whole), None) if whole > _COARSE else None
-
-
-def _misfit(seen, rig):
-    """Return the median over points of their errors in all views, px."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = triangulate(seen, rig, method="least-squares", min_likelihood=0.0, noise_px=2.0)
-        # a point that lies behind a camera is no agreement
-        error = np.where(np.isnan(found.reprojection_error), np.inf, found.reprojection_error)
-        twice = (np.isfinite(seen.xy[..., 0]).sum(axis=0) >= 2) & (found.reason != 4)
-    return float(np.median(error[twice])) if twice.any() else float("nan")
-
-
-def _exchanged(seen, rig, whole) -> Iterator[Finding]:
-    """Try files exchanged, images of another size, and mirrored ones."""
-    tried = []
-    for a, b in combinations(range(len(rig.names)), 2):
-        order = np.arange(len(rig.names))
-        order[[a, b]] = order[[b, a]]
-        swapped = replace(seen, xy=seen.xy[order], likelihood=seen.likelihood[order])
-        text = f"{rig.names[a]!r} and {rig.names[b]!r} are exchanged"
-        remedy = "Exchange the two files in config.yaml, and analyse the recording again."
-        tried.append((_misfit(swapped, rig), "files", text, remedy))
-    for i, name in enumerate(rig.names):
-        for factor, word in ((2.0, "half"), (0.5, "twice")):
-            xy = seen.xy.copy()
-            # pixel (0, 0) is a pixel's centre
-            xy[i] = (xy[i] + 0.5) * factor - 0.5
-            text = f"the video of {name!r} has {word} the size that was calibrated"
-            remedy = "Analyse the video in its own size, or resize the calibration to it."
-            tried.append((_misfit(replace(seen, xy=xy), rig), "size", text, remedy))
-        xy = seen.xy.copy()
-        xy[i, ..., 0] = rig[name].intrinsics.image_size[0] - 1 - xy[i, ..., 0]
-        text = f"the video of {name!r} is mirrored"
-        remedy = "Turn the mirror image back, or calibrate through the mirror too."
-        tried.append((_misfit(replace(seen, xy=xy), rig), "mirror", text, remedy))
-    for factor, word in ((2.0, "half"), (0.5, "twice")):
-        text = f"all videos have {word} the size that was calibrated"
-        xy = (seen.xy + 0.5) * factor - 0.5
-        remedy = "Analyse the videos in their own size, or resize the calibration to it."
-        tried.append((_misfit(replace(seen, xy=xy), rig), "size", text, remedy))
-    best = min(tried, key=lambda one: one[0])
-    if best[0] < _LEFT * whole:
-        yield Finding(
-            "FAIL",
-            best[1],
-            f"It seems that {best[2]}: the cameras disagree by {whole:.1f} px (median), and by "
-            f"{best[0]:.1f} px if that is taken into account.",
-            best[3],
-        )
 
 
 def _left_out(seen, rig):
@@ -296,10 +218,33 @@ def _late(seen, rig) -> _Explanation | None:
                     "Store it with sync-recording; triangulation then takes it into account.",
                 )
             )
-    if not findings:
+    if not findings or not _keypoints_agree(seen, rig, seconds, found.errors, late):
         return None
-    left = _misfit(shift_times(seen, found.seconds), rig)
+    left = misfit(shift_times(seen, found.seconds), rig)
     return _Explanation(tuple(findings), left, 1.0, {}, late)
+
+
+def _keypoints_agree(seen, rig, seconds, errors, late):
+    """Tell whether each half of the keypoints finds the same lateness by itself."""
+    step = float(np.median(np.diff(seen.times)))
+    n_keypoints = len(seen.keypoints)
+    for half in range(2 if n_keypoints > 1 else 0):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                own = estimate_offsets(
+                    _without(seen, np.arange(n_keypoints) % 2 == half),
+                    rig,
+                    max_seconds=0.5,
+                    min_likelihood=0.0,
+                ).seconds
+        except DataError:
+            return False
+        own = own - (np.median(own) if len(rig.names) > 2 else 0.0)
+        for i, name in enumerate(rig.names):
+            if name in late and abs(own[i] - seconds[i]) > max(0.25 * step, 10 * errors[i]):
+                return False
+    return True
 
 
 def _moved(seen, rig, shift, blocks) -> Iterator[_Explanation]:
@@ -330,7 +275,10 @@ def _moved(seen, rig, shift, blocks) -> Iterator[_Explanation]:
     if placed is None:
         return
     before, after = seen.take(slice(None, frame)), seen.take(slice(frame, None))
-    left = (_misfit(before, rig) * frame + _misfit(after, placed) * after.n_frames) / seen.n_frames
+    left = _left_elsewhere(after, rig, name)
+    if left is None:
+        return
+    left = (misfit(before, rig) * frame + left * after.n_frames) / seen.n_frames
     finding = Finding(
         "WARN",
         "movement",
@@ -350,7 +298,8 @@ def _elsewhere(seen, rig, errors) -> Iterator[_Explanation]:
         if not _leans(seen.xy[i], errors[i]) > _LEAN:
             continue
         placed = _placed_anew(seen, rig, name, slice(None))
-        if placed is None:
+        left = _left_elsewhere(seen, rig, name)
+        if placed is None or left is None:
             continue
         finding = Finding(
             "WARN",
@@ -359,7 +308,33 @@ def _elsewhere(seen, rig, errors) -> Iterator[_Explanation]:
             f"{_how_far(rig, placed, name)}.",
             f"Place it anew (refine-rig --camera {name}), or calibrate again.",
         )
-        yield _Explanation((finding,), _misfit(seen, placed), 1.0, {name: 0}, {})
+        yield _Explanation((finding,), left, 1.0, {name: 0}, {})
+
+
+def _left_elsewhere(seen, rig, name):
+    """Return the misfit that placing a camera anew leaves in keypoints that did not place it.
+
+    Networks place keypoints a little differently in each view; a camera could be bent to that,
+    but what some keypoints then gain the others do not.
+    """
+    n_keypoints = len(seen.keypoints)
+    if n_keypoints < 4:
+        placed = _placed_anew(seen, rig, name, slice(None))
+        return None if placed is None else misfit(seen, placed)
+    ratios = []
+    for half in range(2):
+        own, others = np.arange(n_keypoints) % 2 == half, np.arange(n_keypoints) % 2 != half
+        placed = _placed_anew(_without(seen, others), rig, name, slice(None))
+        if placed is None:
+            return None
+        judged = _without(seen, own)
+        ratios.append(misfit(judged, placed) / misfit(judged, rig))
+    return float(np.mean(ratios)) * misfit(seen, rig)
+
+
+def _without(seen, keypoints):
+    """Leave some keypoints out."""
+    return replace(seen, xy=np.where(keypoints[:, np.newaxis], np.nan, seen.xy))
 
 
 def _leans(xy, errors):

@@ -85,6 +85,7 @@ FLOORS = {
     "pose3d.timeshift": 2,
     "pose3d.consistency": 2,
     "pose3d.swaps": 2,
+    "pose3d.mixups": 2,
     "pose3d.candidates": 2,
     "pose3d.synthetic": 2,
     "pose3d.synthetic.recording": 3,

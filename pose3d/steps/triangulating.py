@@ -165,7 +165,7 @@ def _on_one_clock(frames, start, stop, names, late):
 
 def _check_files(frames, names, rig, cutoff, path):
     """Refuse a recording of which files or image sizes are exchanged."""
-    from pose3d.consistency import check_files
+    from pose3d.mixups import check_files
 
     few = frames.read(slice(None, None, max(1, frames.n_frames // _CHECKED)), names)
     finding = check_files(few, rig, min_likelihood=cutoff)

@@ -8,8 +8,9 @@ import pytest
 from calibration.errors import DataError
 from calibration.rotations import rotation_matrices, rotation_vectors
 from calibration.synthetic import ring_rig
-from pose3d.consistency import check_files, check_recording
+from pose3d.consistency import check_recording
 from pose3d.keypoints import Keypoints2D
+from pose3d.mixups import check_files
 from pose3d.skeleton import Skeleton
 from pose3d.swaps import find_swaps, repair_swaps
 from pose3d.timeshift import estimate_offsets, shift_times

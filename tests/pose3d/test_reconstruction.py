@@ -338,7 +338,7 @@ def test_a_recording_is_checked_against_its_calibration(walking, monkeypatch):
     path = Project.load(project).keypoints_2d_path("trot")
     seen = load_keypoints_2d(path)
     save_keypoints_2d(path, replace(seen, xy=seen.xy / 2, image_sizes=None))
-    monkeypatch.setattr("pose3d.consistency._COARSE", 1.0)  # the images are 64 px wide
+    monkeypatch.setattr("pose3d.mixups.COARSE", 1.0)  # the images are 64 px wide
     with pytest.raises(DataError, match="half the size"):
         triangulate_recording(project, "trot")
     with pytest.warns(DataWarning, match="do not agree"):
