@@ -6,6 +6,7 @@ training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
 reconstruction, placing   calibrate-rig (in a project too), refine-rig
 triangulating             triangulate-recording
+importing                 import-keypoints
 checking                  check-recording, sync-recording
 refining                  filter-keypoints, refine-trajectory
 showing, exchange         show-recording, create-labeled-video, export-keypoints
@@ -39,6 +40,7 @@ HOMES = {
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
+    "import_keypoints": "pose3d.steps.importing",
     "check_recording": "pose3d.steps.checking",
     "sync_recording": "pose3d.steps.checking",
     "filter_keypoints": "pose3d.steps.refining",

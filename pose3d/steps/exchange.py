@@ -11,7 +11,12 @@ from pose3d.steps.choice import most_refined
 __all__ = ["export_keypoints"]
 
 #: Ending of the file in each format.
-ENDINGS = {"csv": ".csv", "anipose": ".anipose.csv", "trc": ".trc"}
+ENDINGS = {
+    "csv": ".csv",
+    "anipose": ".anipose.csv",
+    "trc": ".trc",
+    "deeplabcut": ".deeplabcut.csv",
+}
 
 
 def export_keypoints(
@@ -32,13 +37,14 @@ def export_keypoints(
         Name of the recording.
     format : str
         csv is one row a point with its spread; anipose is Anipose's pose-3d table; trc is for
-        OpenSim, y up.
+        OpenSim, y up; deeplabcut is its table of 3D points.
     out : path
         The file to write; exports/<recording> in the project unless told.
     overwrite : bool
         Write over a file that is there.
     """
     from calibration.files import checked_output
+    from pose3d.formats.deeplabcut_tables import save_points3d
     from pose3d.formats.keypoints import load_keypoints_2d, load_keypoints_3d
     from pose3d.formats.tables import save_anipose_csv, save_long_csv
     from pose3d.formats.trc import save_trc
@@ -68,6 +74,8 @@ def export_keypoints(
         save_long_csv(target, found)
     elif format == "trc":
         save_trc(target, found)
+    elif format == "deeplabcut":
+        save_points3d(target, found)
     else:
         seen_path = project.keypoints_2d_path(recording)
         seen = load_keypoints_2d(seen_path) if seen_path.is_file() else None

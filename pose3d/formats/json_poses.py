@@ -1,0 +1,224 @@
+"""Keypoints of people in JSON: OpenPose's file for each frame, and COCO's one for all.
+
+Coordinates of both are pixels whose corner is (0, 0) at the top left of the picture for COCO, and
+pixel centres for OpenPose; a missing point is (0, 0) of confidence 0.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from calibration.errors import DataError
+from calibration.files import atomic_path
+from pose3d.keypoints import Keypoints2D
+
+#: Names of OpenPose's models by their number of points.
+BODY = {
+    25: (
+        "Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist", "MidHip",
+        "RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle", "REye", "LEye", "REar", "LEar",
+        "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
+    ),
+    17: (
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
+        "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+        "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    ),
+}  # fmt: skip
+
+#: Larger files are no pose of a frame, or of a recording.
+_LARGEST = 1 << 30
+
+
+def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=None) -> Keypoints2D:
+    """Load a folder of OpenPose's JSON files, one for each frame.
+
+    Parameters
+    ----------
+    folder : path
+        The folder; frames are numbered by the last number in each file's name, from the lowest.
+    camera : str
+        The camera that took the video.
+    fps : float
+        Frames per second of the video, which the files do not tell.
+    names : sequence of str, optional
+        Names of the points in order; known for models of 17 and 25 points.
+
+    Returns
+    -------
+    Keypoints2D
+        One camera; as many individuals as the frame with most people, in the files' order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    DataError
+        If it holds no such files, or one that is damaged; it is named.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"No folder {folder}: OpenPose writes one JSON file for each frame."
+        )
+    files = {}
+    for path in sorted(folder.glob("*.json")):
+        numbers = re.findall(r"\d+", path.stem.removesuffix("_keypoints"))
+        if numbers:
+            files[int(numbers[-1])] = path
+    if not files:
+        raise DataError(f"{folder} holds no JSON file with a frame number in its name.")
+    people = {}
+    for number, path in files.items():
+        content = _read_json(path)
+        try:
+            people[number] = [
+                np.asarray(person["pose_keypoints_2d"], dtype=np.float64).reshape(-1, 3)
+                for person in content["people"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} is no file of OpenPose ({error}): it should hold people, each with "
+                "pose_keypoints_2d."
+            ) from None
+    sizes = {len(person) for frame in people.values() for person in frame}
+    if len(sizes) != 1:
+        found = ", ".join(map(str, sorted(sizes))) or "none"
+        raise DataError(f"{folder}: people have different numbers of points ({found}).")
+    n_keypoints = sizes.pop()
+    names = _names(names, n_keypoints, folder)
+    first, last = min(files), max(files)
+    n_people = max(len(frame) for frame in people.values())
+    xy = np.full((1, last - first + 1, n_people, n_keypoints, 2), np.nan)
+    likelihood = np.zeros(xy.shape[:-1])
+    for number, frame in people.items():
+        for i, person in enumerate(frame):
+            there = person[:, 2] > 0
+            xy[0, number - first, i] = np.where(there[:, np.newaxis], person[:, :2], np.nan)
+            likelihood[0, number - first, i] = person[:, 2].clip(0, 1)
+    individuals = tuple(f"person {i}" for i in range(n_people))
+    times = np.arange(xy.shape[1]) / fps
+    return Keypoints2D(xy, likelihood, (camera,), individuals, names, times)
+
+
+def load_coco(path: str | os.PathLike, *, camera: str, fps: float) -> Keypoints2D:
+    """Load a file of COCO keypoints, a picture a frame.
+
+    Parameters
+    ----------
+    path : path
+        The .json with images, annotations and categories; pictures count as frames in the order
+        of their names.
+    camera : str
+        The camera that took the pictures.
+    fps : float
+        Frames per second.
+
+    Returns
+    -------
+    Keypoints2D
+        One camera; likelihood is 1 where a point is visible (2), a half where it is hidden (1).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DataError
+        If it is no such file, or of several categories with different keypoints.
+    """
+    content = _read_json(Path(path))
+    try:
+        named = {tuple(one["keypoints"]) for one in content["categories"] if "keypoints" in one}
+        if len(named) != 1:
+            raise DataError(
+                f"{path} has {len(named)} lists of keypoints; one is needed. Split the file by "
+                "category."
+            )
+        names = named.pop()
+        images = sorted(content["images"], key=lambda image: str(image["file_name"]))
+        frames = {image["id"]: i for i, image in enumerate(images)}
+        places: dict[int, list] = {}
+        for annotation in content["annotations"]:
+            points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+            if len(points) != len(names):
+                raise DataError(
+                    f"{path}: an annotation has {len(points)} points and its category "
+                    f"{len(names)} names."
+                )
+            places.setdefault(frames[annotation["image_id"]], []).append(points)
+        size = {(int(image["width"]), int(image["height"])) for image in images}
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no file of COCO keypoints ({error}).") from None
+    if not images or not places:
+        raise DataError(f"{path} holds no annotated picture.")
+    n_people = max(len(one) for one in places.values())
+    xy = np.full((1, len(images), n_people, len(names), 2), np.nan)
+    likelihood = np.zeros(xy.shape[:-1])
+    for frame, people in places.items():
+        for i, points in enumerate(people):
+            there = points[:, 2] > 0
+            # COCO counts from a picture's corner, half a pixel from the first pixel's centre
+            xy[0, frame, i] = np.where(there[:, np.newaxis], points[:, :2] - 0.5, np.nan)
+            likelihood[0, frame, i] = np.select([points[:, 2] > 1, there], [1.0, 0.5], 0.0)
+    return Keypoints2D(
+        xy,
+        likelihood,
+        (camera,),
+        tuple(f"animal {i}" for i in range(n_people)) if n_people > 1 else ("animal",),
+        names,
+        np.arange(len(images)) / fps,
+        image_sizes=np.array([size.pop()]) if len(size) == 1 else None,
+    )
+
+
+def save_openpose(folder: str | os.PathLike, keypoints_2d: Keypoints2D, camera: str) -> None:
+    """Save what one camera saw as OpenPose would, a file for each frame.
+
+    Parameters
+    ----------
+    folder : path
+        The folder to make; its files are ``<camera>_000000000000_keypoints.json`` and so on.
+    keypoints_2d : Keypoints2D
+        The keypoints.
+    camera : str
+        Which camera.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    one = keypoints_2d.subset([camera])
+    for frame in range(one.n_frames):
+        people = []
+        for xy, likelihood in zip(one.xy[0, frame], one.likelihood[0, frame], strict=True):
+            there = np.isfinite(xy).all(axis=-1)
+            if there.any():
+                rows = np.column_stack([np.nan_to_num(xy), np.where(there, likelihood, 0.0)])
+                people.append({"person_id": [-1], "pose_keypoints_2d": rows.ravel().tolist()})
+        path = folder / f"{camera}_{frame:012d}_keypoints.json"
+        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            json.dump({"version": 1.3, "people": people}, file)
+
+
+def _read_json(path):
+    """Read JSON of a reasonable size."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}.")
+    if path.stat().st_size > _LARGEST:
+        raise DataError(f"{path} has {path.stat().st_size:,} bytes; a file of poses has fewer.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON ({error}). Make it again.") from None
+
+
+def _names(names, n_keypoints, folder):
+    """Return the names of points."""
+    if names is None:
+        names = BODY.get(n_keypoints) or tuple(f"point {i}" for i in range(n_keypoints))
+    if len(names) != n_keypoints:
+        raise DataError(f"{folder} has {n_keypoints} points and {len(names)} names were given.")
+    return tuple(names)
