@@ -104,6 +104,10 @@ FLOORS = {
     "pose3d.overlays": 3,
     "pose3d.mosaic": 3,
     "pose3d.viewer": 3,
+    "pose3d.labeling": 4,
+    "pose3d.labeling.journal": 3,
+    "pose3d.labeling.folders": 3,
+    "pose3d.labeling.session": 3,
     "pose3d.steps": 4,
     "pose3d.cli": 4,
 }

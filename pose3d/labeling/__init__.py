@@ -1,0 +1,6 @@
+"""Labelling in the browser, all views at once.
+
+The map: `journal` (every change, at once, append-only), `folders` (the images and labels of one
+camera), `session` (the labels of one recording while they are edited), `content` (what the page
+is told), `server` (the pages' server on loopback); ``page.html`` and its modules (``*.js``).
+"""
