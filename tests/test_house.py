@@ -108,6 +108,7 @@ FLOORS = {
     "pose3d.labeling.journal": 3,
     "pose3d.labeling.folders": 3,
     "pose3d.labeling.session": 3,
+    "pose3d.labeling.keys": 3,
     "pose3d.steps": 4,
     "pose3d.cli": 4,
 }

@@ -2,6 +2,7 @@
 
 ========================  ==============================================================
 projects                  create-project, add-recording, import-labels, check-labels
+labeling                  label-frames
 training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
 reconstruction, placing   calibrate-rig (in a project too), refine-rig
@@ -35,6 +36,7 @@ HOMES = {
     "create_project": "pose3d.steps.projects",
     "add_recording": "pose3d.steps.projects",
     "import_labels": "pose3d.steps.projects",
+    "label_frames": "pose3d.steps.labeling",
     "check_labels": "pose3d.steps.projects",
     "create_training_dataset": "pose3d.steps.training",
     "train_network": "pose3d.steps.training",

@@ -1,0 +1,386 @@
+// One camera's image and the points on it: two canvases, so that a point costs no image.
+
+import { epipolarCurve } from "./geometry.js";
+
+// Okabe and Ito's colours, told apart with any colour vision; black is left out
+const COLOURS =
+  ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#ffffff"];
+export const colour = (keypoint) => COLOURS[keypoint % COLOURS.length];
+
+// of an error in px: blue is good, yellow is doubtful, vermilion is bad
+export const errorColour = (px) => (px < 2 ? "#56b4e9" : px < 5 ? "#f0e442" : "#d55e00");
+
+export class View {
+  constructor(camera, labels, page) {
+    this.camera = camera;
+    this.labels = labels;
+    this.page = page;
+    this.element = document.createElement("div");
+    this.element.className = "view";
+    this.back = document.createElement("canvas");
+    this.front = document.createElement("canvas");
+    this.caption = document.createElement("div");
+    this.caption.className = "caption";
+    this.element.append(this.back, this.front, this.caption);
+    this.image = null;
+    this.message = "";
+    this.tuning = { brightness: 1, contrast: 1, gamma: 1 };
+    this.whole();
+    this.listen();
+  }
+
+  get name() {
+    return this.camera.name;
+  }
+
+  resize() {
+    const ratio = window.devicePixelRatio || 1;
+    this.width = this.element.clientWidth;
+    this.height = this.element.clientHeight;
+    for (const canvas of [this.back, this.front]) {
+      canvas.width = Math.max(1, Math.round(this.width * ratio));
+      canvas.height = Math.max(1, Math.round(this.height * ratio));
+    }
+    this.ratio = ratio;
+    this.drawImage();
+    this.draw();
+  }
+
+  // pixels on the page per image pixel when the whole image is shown
+  get fit() {
+    if (!this.image) return 1;
+    return Math.min(this.width / this.image.width, this.height / this.image.height);
+  }
+
+  whole() {
+    this.zoom = 1;
+    this.centre = null;
+  }
+
+  get scale() {
+    return this.fit * this.zoom;
+  }
+
+  get middle() {
+    return this.centre ?? (this.image ? [this.image.width / 2 - 0.5, this.image.height / 2 - 0.5]
+      : [0, 0]);
+  }
+
+  // pixel (0, 0) is the centre of the top-left pixel
+  toPage([x, y]) {
+    const [cx, cy] = this.middle;
+    return [(x - cx) * this.scale + this.width / 2, (y - cy) * this.scale + this.height / 2];
+  }
+
+  toImage([u, v]) {
+    const [cx, cy] = this.middle;
+    return [(u - this.width / 2) / this.scale + cx, (v - this.height / 2) / this.scale + cy];
+  }
+
+  zoomAt(place, factor) {
+    const held = this.toImage(place);
+    this.zoom = Math.max(1, Math.min(60, this.zoom * factor));
+    if (this.zoom === 1) this.centre = null;
+    else {
+      this.centre = [
+        held[0] - (place[0] - this.width / 2) / this.scale,
+        held[1] - (place[1] - this.height / 2) / this.scale,
+      ];
+    }
+    this.redraw();
+  }
+
+  zoomOn(xy, zoom = 4) {
+    this.zoom = Math.max(zoom, this.zoom);
+    this.centre = [...xy];
+    this.redraw();
+  }
+
+  redraw() {
+    this.drawImage();
+    this.draw();
+  }
+
+  drawImage() {
+    const g = this.back.getContext("2d", { alpha: false });
+    g.setTransform(1, 0, 0, 1, 0, 0);
+    g.fillStyle = "#000";
+    g.fillRect(0, 0, this.back.width, this.back.height);
+    if (!this.image) return;
+    const [x, y] = this.toPage([-0.5, -0.5]);
+    const s = this.scale * this.ratio;
+    g.setTransform(s, 0, 0, s, x * this.ratio, y * this.ratio);
+    g.imageSmoothingEnabled = this.scale < 3;
+    g.drawImage(this.image, 0, 0);
+  }
+
+  tune() {
+    const { brightness, contrast, gamma } = this.tuning;
+    const bend = gamma === 1 ? "" : ` url(#gamma${this.page.views.indexOf(this)})`;
+    if (bend) this.page.setGamma(this.page.views.indexOf(this), gamma);
+    this.back.style.filter = `brightness(${brightness}) contrast(${contrast})${bend}`;
+  }
+
+  draw() {
+    const g = this.front.getContext("2d");
+    g.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    g.clearRect(0, 0, this.width, this.height);
+    const { labels, page } = this;
+    this.element.classList.toggle("focus", page.focus === this);
+    this.caption.textContent =
+      this.message ? `${this.name}: ${this.message}` : `${this.name}  ${this.progress()}`;
+    if (!this.image || page.hidden) return;
+    const i = page.individual;
+    this.drawBones(g, i);
+    labels.told.individuals.forEach((_, other) => {
+      if (other !== i) this.drawPoints(g, other, 0.45);
+    });
+    this.drawCurves(g, i, page.keypoint);
+    this.drawPoints(g, i, 1);
+    if (page.magnified && page.pointer && page.pointer.view === this) this.drawMagnifier(g);
+  }
+
+  progress() {
+    const n = this.labels.told.keypoints.length;
+    let done = 0;
+    for (let k = 0; k < n; k++) if (this.labels.point(this.name, this.page.individual, k)) done++;
+    return `${done}/${n}`;
+  }
+
+  drawBones(g, i) {
+    g.lineWidth = 1;
+    g.strokeStyle = "rgba(255,255,255,0.45)";
+    for (const [a, b] of this.labels.told.edges) {
+      const one = this.labels.point(this.name, i, a)?.xy;
+      const two = this.labels.point(this.name, i, b)?.xy;
+      if (!one || !two) continue;
+      g.beginPath();
+      g.moveTo(...this.toPage(one));
+      g.lineTo(...this.toPage(two));
+      g.stroke();
+    }
+  }
+
+  drawCurves(g, i, k) {
+    const { lens } = this.camera;
+    if (!lens || this.labels.point(this.name, i, k)) return;
+    for (const { name, lens: other, xy } of this.labels.evidence(i, k)) {
+      if (name === this.name) continue;
+      for (const run of epipolarCurve(xy, other, lens)) {
+        for (const [style, width] of [["rgba(0,0,0,0.7)", 3], [colour(k), 1.25]]) {
+          g.strokeStyle = style;
+          g.lineWidth = width;
+          g.beginPath();
+          run.forEach((p, n) => (n ? g.lineTo(...this.toPage(p)) : g.moveTo(...this.toPage(p))));
+          g.stroke();
+        }
+      }
+    }
+  }
+
+  drawPoints(g, i, opacity) {
+    g.globalAlpha = opacity;
+    const { labels, page } = this;
+    for (let k = 0; k < labels.told.keypoints.length; k++) {
+      const current = i === page.individual && k === page.keypoint;
+      const point = labels.point(this.name, i, k);
+      const offer = point ? null : labels.offer(this.name, i, k);
+      const at = point?.xy ?? offer?.xy;
+      if (!at) continue;
+      const [x, y] = this.toPage(at);
+      const seen = point ? labels.solve(i, k)?.views.get(this.name) : null;
+      this.mark(g, x, y, point?.state ?? "offer", colour(k), current ? 6 : 4, offer);
+      if (seen && seen.error !== null && labels.solve(i, k).count > 2) {
+        g.strokeStyle = errorColour(seen.error);
+        g.lineWidth = 2;
+        g.beginPath();
+        g.arc(x, y, 9, 0, 7);
+        g.stroke();
+      }
+      const words = this.words(k, current, seen, offer);
+      if (words) {
+        g.font = "12px system-ui, sans-serif";
+        g.lineWidth = 3;
+        g.strokeStyle = "rgba(0,0,0,0.8)";
+        g.strokeText(words, x + 11, y - 7);
+        g.fillStyle = "#fff";
+        g.fillText(words, x + 11, y - 7);
+      }
+    }
+    g.globalAlpha = 1;
+  }
+
+  words(k, current, seen, offer) {
+    const parts = current ? [this.labels.told.keypoints[k]] : [];
+    if (current && seen?.error != null) parts.push(`${seen.error.toFixed(1)} px`);
+    if (offer?.expected != null && current) parts.push(`± ${offer.expected.toFixed(1)} px`);
+    if (offer?.likelihood != null) parts.push(offer.likelihood.toFixed(2));
+    return parts.join("  ");
+  }
+
+  // shapes tell states apart without colour: disc clicked, square reprojected, triangle from a
+  // network, crossed disc occluded, dashed or hollow ring offered
+  mark(g, x, y, state, fill, r, offer) {
+    g.lineWidth = 1.5;
+    g.beginPath();
+    if (state === "reprojected") g.rect(x - r + 1, y - r + 1, 2 * r - 2, 2 * r - 2);
+    else if (state === "predicted") {
+      g.moveTo(x, y - r);
+      g.lineTo(x + r, y + r * 0.8);
+      g.lineTo(x - r, y + r * 0.8);
+      g.closePath();
+    } else g.arc(x, y, state === "offer" ? r + 1 : r, 0, 7);
+    if (state === "offer") {
+      g.strokeStyle = "rgba(0,0,0,0.8)";
+      g.lineWidth = 4;
+      g.stroke();
+      g.strokeStyle = fill;
+      g.lineWidth = 2;
+      g.setLineDash(offer.state === "reprojected" ? [3, 2] : []);
+      g.stroke();
+      g.setLineDash([]);
+      return;
+    }
+    g.fillStyle = fill;
+    if (state !== "occluded") g.fill();
+    g.strokeStyle = "#000";
+    g.stroke();
+    if (state === "occluded") {
+      g.strokeStyle = fill;
+      g.stroke();
+      g.moveTo(x - r, y - r);
+      g.lineTo(x + r, y + r);
+      g.moveTo(x + r, y - r);
+      g.lineTo(x - r, y + r);
+      g.stroke();
+    }
+  }
+
+  drawMagnifier(g) {
+    const [u, v] = this.page.pointer.place;
+    const [x, y] = this.toImage([u, v]);
+    const r = 80;
+    const s = this.scale * 4;
+    g.save();
+    g.beginPath();
+    g.arc(u, v, r, 0, 7);
+    g.clip();
+    g.imageSmoothingEnabled = false;
+    g.fillStyle = "#000";
+    g.fillRect(u - r, v - r, 2 * r, 2 * r);
+    const { width, height } = this.image;
+    g.drawImage(this.image, u - (x + 0.5) * s, v - (y + 0.5) * s, width * s, height * s);
+    g.restore();
+    g.strokeStyle = "#fff";
+    g.lineWidth = 1.5;
+    g.beginPath();
+    g.arc(u, v, r, 0, 7);
+    g.moveTo(u - 6, v);
+    g.lineTo(u + 6, v);
+    g.moveTo(u, v - 6);
+    g.lineTo(u, v + 6);
+    g.stroke();
+  }
+
+  // the labelled point under the pointer: [individual, keypoint], or null
+  pointAt(place) {
+    let best = null;
+    let least = 9;
+    this.labels.told.individuals.forEach((_, i) => {
+      for (let k = 0; k < this.labels.told.keypoints.length; k++) {
+        const xy = this.labels.point(this.name, i, k)?.xy;
+        if (!xy) continue;
+        const [x, y] = this.toPage(xy);
+        // between equals, the one that is being labelled
+        const far = Math.hypot(x - place[0], y - place[1]) -
+          (i === this.page.individual && k === this.page.keypoint ? 1 : 0);
+        if (far < least) {
+          least = far;
+          best = [i, k];
+        }
+      }
+    });
+    return best;
+  }
+
+  listen() {
+    const place = (event) => {
+      const box = this.front.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    const { front } = this;
+    let grip = null;
+    front.addEventListener("pointerdown", (event) => {
+      this.page.focusOn(this);
+      if (event.button === 2) return;
+      front.setPointerCapture(event.pointerId);
+      const start = place(event);
+      grip = { start, last: start, moved: false, point: event.button ? null : this.pointAt(start) };
+      if (grip.point) {
+        this.page.select(...grip.point);
+        grip.before = this.labels.point(this.name, ...grip.point);
+      }
+    });
+    front.addEventListener("pointermove", (event) => {
+      const now = place(event);
+      this.page.pointer = { view: this, place: now };
+      if (!grip) {
+        if (this.page.magnified) this.draw();
+        return;
+      }
+      if (Math.hypot(now[0] - grip.start[0], now[1] - grip.start[1]) > 3) grip.moved = true;
+      if (!grip.moved) return;
+      if (grip.point) {
+        this.labels.put(this.name, ...grip.point, { ...this.dragged(grip), xy: this.toImage(now) });
+        this.labels.changed();
+      } else if (this.zoom > 1) {
+        const [x, y] = this.middle;
+        this.centre = [
+          x - (now[0] - grip.last[0]) / this.scale, y - (now[1] - grip.last[1]) / this.scale];
+        this.redraw();
+      }
+      grip.last = now;
+    });
+    front.addEventListener("pointerup", (event) => {
+      if (!grip) return;
+      const { point, before, moved } = grip;
+      const state = this.dragged(grip);
+      grip = null;
+      if (point && moved) {
+        this.labels.put(this.name, ...point, before);
+        const xy = this.toImage(place(event));
+        this.labels.set(
+          [{ camera: this.name, individual: point[0], keypoint: point[1], after: { ...state, xy } }]);
+      } else if (!point && !moved && event.button === 0 && !event.shiftKey) this.page.click(this, place(event));
+    });
+    front.addEventListener("pointercancel", () => {
+      if (grip?.point) this.labels.put(this.name, ...grip.point, grip.before);
+      grip = null;
+      this.labels.changed();
+    });
+    front.addEventListener("pointerleave", () => {
+      this.page.pointer = null;
+      if (this.page.magnified) this.draw();
+    });
+    front.addEventListener("contextmenu", (event) => {
+      event.preventDefault();
+      this.page.focusOn(this);
+      this.page.cycleOccluded(this.toImage(place(event)));
+    });
+    front.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.zoomAt(place(event), Math.exp(-event.deltaY / 300));
+    }, { passive: false });
+    front.addEventListener("dblclick", (event) => {
+      if (event.shiftKey) {
+        this.whole();
+        this.redraw();
+      }
+    });
+  }
+
+  // what a point becomes that a person moved
+  dragged({ before }) {
+    return { state: before?.state === "occluded" ? "occluded" : "clicked" };
+  }
+}

@@ -1,0 +1,91 @@
+"""Step: label in the browser."""
+
+import os
+import webbrowser
+
+from calibration.errors import DataError
+from calibration.results import Outcome
+
+__all__ = ["label_frames"]
+
+
+def label_frames(
+    project: str | os.PathLike,
+    *,
+    recording: str | None = None,
+    port: int = 0,
+    open_browser: bool = True,
+) -> Outcome:
+    """Label frames in the browser, all views at once; stop with Ctrl+C.
+
+    With a calibration, a click in one view draws the curves on which the point lies in the
+    others, and a second one offers it in all the rest. Every change is on the disk before the
+    page says "saved". The page is served to this computer alone, to who has the link; from
+    another computer, forward the port (ssh -L) and open the same link.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    recording : str
+        The recording to open first; the first one with images unless told.
+    port : int
+        Port on this computer; a free one unless told.
+    open_browser : bool
+        Open the page in the browser, where there is a screen.
+    """
+    import socket
+    import sys
+    from urllib.parse import quote
+
+    import uvicorn
+
+    from pose3d.labeling.content import labeled_recordings
+    from pose3d.labeling.server import Labeling, labeling_app
+    from pose3d.project import Project
+
+    loaded = Project.load(project)
+    known = labeled_recordings(loaded)
+    if not known:
+        raise DataError(
+            f"{loaded.path / 'labeled-data'} holds no images of a recording. Choose frames first, "
+            "with extract-frames."
+        )
+    if recording is not None and recording not in known:
+        raise DataError(
+            f"{recording!r} has no images to label; recordings with images: {', '.join(known)}."
+        )
+    labeling = Labeling(loaded)
+    app, token = labeling_app(labeling)
+    try:
+        door = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise ValueError(f"Port {port} cannot be used ({error}). Choose another.") from None
+    link = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
+    if recording:
+        link += f"#{quote(recording)}"
+    print(f"Label in the browser at {link}\nStop with Ctrl+C.", file=sys.stderr, flush=True)
+    if open_browser and _has_screen():
+        webbrowser.open(link)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    try:
+        server.run(sockets=[door])
+    except KeyboardInterrupt:
+        pass  # how one leaves; everything is on the disk already
+    finally:
+        door.close()
+        changes = sum(content.session.sequence for content in labeling.contents)
+        labeling.close()
+    return Outcome(
+        path=loaded.path / "labeled-data",
+        summary=f"Labelled with {changes} changes.",
+        figures={"changes": changes, "recordings": len(known)},
+    )
+
+
+def _has_screen():
+    import sys
+
+    return not sys.platform.startswith("linux") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )

@@ -1,0 +1,385 @@
+"""The labelling page, driven as a person does; and its cameras against Python's."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import uvicorn
+
+from calibration import lenses
+from calibration.cameras import Camera, CameraRig, Intrinsics
+from calibration.formats.toml import save_rig
+from calibration.multiview import rays, triangulate_dlt
+from calibration.synthetic import ring_rig
+from calibration.video import write_image
+from pose3d.keypoints import Keypoints2D
+from pose3d.labeling.server import Labeling, labeling_app
+from pose3d.project import Project, load_labels
+
+SIZE = (320, 240)
+N_MOMENTS = 8
+NAMES = ("nose", "left_ear", "right_ear", "tail", "<img src=x onerror=window.hacked=1>")
+CONFIG = """\
+Task: "<b>reaching</b>"
+scorer: Ada
+bodyparts: [nose, left_ear, right_ear, tail, "<img src=x onerror=window.hacked=1>"]
+skeleton: [[nose, left_ear], [nose, right_ear], [nose, tail]]
+pose3d:
+  cameras: [{cameras}]
+  symmetric: [[left_ear, right_ear]]
+  recordings: {{trot: {{{videos}}}}}
+"""
+#: By moment and keypoint, mm.
+BODY = np.array([[30, 0, 10], [18, 9, 16], [18, -9, 16], [-40, 0, 8], [0, 0, 20]], float)
+POINTS = BODY + np.stack([np.linspace(0, 20, N_MOMENTS)] * 3, axis=-1)[:, np.newaxis]
+
+
+def make_project(folder, rig, *, calibrated=True):
+    names = ", ".join(rig.names)
+    videos = ", ".join(f"{name}: {name}.mp4" for name in rig.names)
+    (folder / "config.yaml").write_text(CONFIG.format(cameras=names, videos=videos))
+    seen = rig.project(POINTS)
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    for camera, points in zip(rig.names, seen, strict=True):
+        images = folder / "labeled-data" / f"trot_{camera}"
+        images.mkdir(parents=True)
+        for moment, here in enumerate(points):
+            image = np.full((SIZE[1], SIZE[0], 3), 80, np.uint8)
+            for x, y in here:
+                image[(columns - x) ** 2 + (rows - y) ** 2 < 9] = (240, 220, 200)
+            write_image(images / f"img{moment * 10:05d}.png", image)
+    if calibrated:
+        save_rig(rig, folder / "calibration.toml")
+    return Project.load(folder), seen
+
+
+@contextmanager
+def served(project):
+    """Serve a project in a thread; give the link."""
+    labeling = Labeling(project)
+    app, token = labeling_app(labeling)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/?token={token}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        labeling.close()
+
+
+@contextmanager
+def opened(browser, link, **options):
+    """Open the page; afterwards nothing may have gone wrong in it or left this computer."""
+    page = browser.new_page(**{"viewport": {"width": 1366, "height": 768}, **options})
+    troubles, requests = [], []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
+    page.on("request", lambda request: requests.append(request.url))
+    try:
+        page.goto(link)
+        page.evaluate("labeler.then((page) => { window.p = page; })")
+        yield page
+        page.wait_for_timeout(30)
+    finally:
+        page.close()
+    assert not troubles
+    assert all(url.startswith((link.split("?")[0], "blob:")) for url in requests)
+
+
+@pytest.fixture(scope="module")
+def rig():
+    return ring_rig(4, image_size=SIZE, radius=300, focal=420)
+
+
+@pytest.fixture
+def scene(tmp_path, rig):
+    project, seen = make_project(tmp_path, rig)
+    with served(project) as link:
+        yield project, seen, link
+
+
+def screen(page, view, xy):
+    """Where a pixel of a view's image lies on the page."""
+    return page.evaluate(
+        """([v, xy]) => {
+          const view = p.views[v], box = view.front.getBoundingClientRect();
+          const [x, y] = view.toPage(xy);
+          return [x + box.left, y + box.top];
+        }""",
+        [view, [float(value) for value in xy]],
+    )
+
+
+def click(page, view, xy, **options):
+    page.mouse.click(*screen(page, view, xy), **options)
+
+
+def point(page, view, keypoint):
+    return page.evaluate(
+        "([v, k]) => p.labels.point(p.views[v].name, p.individual, k)", [view, keypoint]
+    )
+
+
+def wait_saved(page):
+    end = time.monotonic() + 10
+    while not page.evaluate("document.getElementById('saved').textContent.startsWith('saved')"):
+        assert time.monotonic() < end, "not saved after 10 s"
+        page.wait_for_timeout(10)
+
+
+def test_two_clicks_per_keypoint_label_four_views(browser, scene):
+    project, seen, link = scene
+    with opened(browser, link) as page:
+        for k in range(len(NAMES)):
+            click(page, 0, seen[0, 0, k])
+            assert point(page, 0, k)["state"] == "clicked"
+            assert point(page, 2, k) is None
+            click(page, 1, seen[1, 0, k])
+            page.keyboard.press("Space")
+            assert point(page, 2, k)["state"] == point(page, 3, k)["state"] == "reprojected"
+        wait_saved(page)
+        assert page.evaluate("document.getElementById('progress').textContent").startswith(
+            "20 of 20 points"
+        )
+        assert page.evaluate("window.hacked") is None
+        assert page.evaluate("document.querySelectorAll('img, b > *').length") == 0
+        clicked = np.array([point(page, v, k)["xy"] for v in range(4) for k in range(5)])
+    time.sleep(1.2)  # files follow the journal
+    labels = load_labels(project)
+    assert labels.xy.shape == (4, 1, 5, 2)
+    np.testing.assert_array_equal(labels.xy.reshape(-1, 2), clicked)
+    # a click is to the nearest point of the screen, about a third of a pixel of the image
+    assert np.linalg.norm(labels.xy[:, 0] - seen[:, 0], axis=-1).max() < 1.5
+
+
+def test_everything_can_be_undone_and_made_again(browser, scene):
+    _, seen, link = scene
+    state = "p.labels.cameras.map(({name}) => [...p.labels.points.get(name)].sort())"
+    with opened(browser, link) as page:
+        empty = page.evaluate(state)
+        for k in range(3):
+            click(page, 0, seen[0, 0, k])
+            click(page, 1, seen[1, 0, k])
+            page.keyboard.press("Space")
+        page.keyboard.press("1")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("x")
+        page.keyboard.press("Shift+Delete")
+        page.keyboard.press("l")
+        full = page.evaluate(state)
+        page.evaluate("p.go(3)")
+        page.wait_for_timeout(200)
+        steps = page.evaluate("p.labels.undoable.length")
+        assert steps == 13
+        for _ in range(steps):
+            page.keyboard.press("Control+z")
+            page.wait_for_timeout(10)
+        page.evaluate("p.labels.settled()")
+        assert page.evaluate(state) == empty
+        assert page.evaluate("p.labels.moment") == 0
+        for _ in range(steps):
+            page.keyboard.press("Control+y")
+        assert page.evaluate(state) == full
+        wait_saved(page)
+        page.reload()
+        page.evaluate("labeler.then((page) => { window.p = page; })")
+        assert page.evaluate(state) == full
+        assert page.evaluate("p.labels.undoable.length") == steps
+
+
+def test_dragging_an_end_moves_what_follows_from_it(browser, scene):
+    _, seen, link = scene
+    with opened(browser, link) as page:
+        click(page, 0, seen[0, 0, 0])
+        click(page, 1, seen[1, 0, 0])
+        page.keyboard.press("Space")
+        before = point(page, 2, 0)["xy"]
+        page.mouse.move(*screen(page, 0, point(page, 0, 0)["xy"]))
+        page.mouse.down()
+        page.mouse.move(*screen(page, 0, seen[0, 0, 0] + [12, 8]), steps=4)
+        page.mouse.up()
+        after = point(page, 2, 0)
+        assert after["state"] == "reprojected"
+        assert np.linalg.norm(np.subtract(after["xy"], before)) > 2
+        page.keyboard.press("Control+z")
+        assert point(page, 2, 0)["xy"] == before
+        wait_saved(page)
+
+
+def test_without_calibration_each_click_goes_on_to_the_next_keypoint(browser, tmp_path, rig):
+    project, seen = make_project(tmp_path, rig, calibrated=False)
+    with served(project) as link, opened(browser, link) as page:
+        for k in range(len(NAMES)):
+            click(page, 0, seen[0, 0, k])
+        assert all(point(page, 0, k)["state"] == "clicked" for k in range(len(NAMES)))
+        assert page.evaluate("p.labels.offer(p.views[2].name, 0, 0)") is None
+        click(page, 1, seen[1, 0, 0], button="right")
+        assert point(page, 1, 0)["state"] == "occluded"
+        page.keyboard.press("x")
+        assert point(page, 1, 0) == {"state": "absent", "xy": None}
+        wait_saved(page)
+
+
+def test_predictions_are_hollow_until_accepted(browser, tmp_path, rig):
+    from pose3d.formats.keypoints import save_keypoints_2d
+
+    project, seen = make_project(tmp_path, rig)
+    xy = np.full((4, 80, 1, 5, 2), np.nan)
+    xy[:, ::10, 0] = seen
+    found = Keypoints2D(
+        xy,
+        np.where(np.isnan(xy[..., 0]), 0, 0.8),
+        rig.names,
+        ("animal",),
+        NAMES,
+        np.arange(80) / 25,
+    )
+    save_keypoints_2d(project.keypoints_2d_path("trot"), found)
+    with served(project) as link, opened(browser, link) as page:
+        offer = page.evaluate("p.labels.offer(p.views[1].name, 0, 3)")
+        assert offer["state"] == "predicted"
+        assert offer["likelihood"] == pytest.approx(0.8)
+        np.testing.assert_allclose(offer["xy"], seen[1, 0, 3])
+        assert point(page, 1, 3) is None
+        page.keyboard.press("4")
+        page.keyboard.press("Tab")
+        page.keyboard.press("t")
+        assert point(page, 1, 3)["state"] == "predicted"
+        assert point(page, 0, 3) is None
+        page.keyboard.press("a")
+        assert all(point(page, v, k) for v in range(4) for k in range(5))
+        wait_saved(page)
+
+
+def test_a_second_tab_sees_the_first_and_overwrites_nothing(browser, scene):
+    _, seen, link = scene
+    with opened(browser, link) as one:
+        page = browser.new_page()
+        page.goto(link)
+        page.evaluate("labeler.then((page) => { window.p = page; clearInterval(1); })")
+        click(one, 0, seen[0, 0, 0])
+        wait_saved(one)
+        page.evaluate("p.labels.set([{camera: p.views[0].name, individual: 0, keypoint: 0,"
+                      " after: {state: 'clicked', xy: [5, 5]}}])")  # fmt: skip
+        page.evaluate("p.labels.settled()")
+        page.wait_for_timeout(100)
+        assert "another tab" in page.inner_text("#banner")
+        assert point(page, 0, 0) == point(one, 0, 0)
+        page.close()
+
+
+def test_a_page_whose_server_is_gone_says_that_nothing_is_saved(browser, tmp_path, rig):
+    project, seen = make_project(tmp_path, rig)
+    page = browser.new_page()
+    with served(project) as link:
+        page.goto(link)
+        page.evaluate("labeler.then((page) => { window.p = page; })")
+    click(page, 0, seen[0, 0, 0])
+    page.wait_for_timeout(300)
+    assert page.inner_text("#saved") == "Not saved (1)"
+    assert "start it again" in page.inner_text("#banner")
+    page.close()
+
+
+LENSES = {
+    "pinhole": [],
+    "brown": [-0.25, 0.08, 1e-3, -5e-4, -0.01],
+    "rational": [0.3, -0.1, 1e-3, -5e-4, 0.02, 0.5, -0.05, 0.01],
+    "fisheye": [0.03, -0.01, 0.004, -0.001],
+}
+
+
+def mixed_rig():
+    """One camera with each lens model, skew too."""
+    cameras = []
+    for camera, (model, dist) in zip(ring_rig(4, radius=300), LENSES.items(), strict=True):
+        matrix = np.array([[500, 1.5 * bool(dist), 321.5], [0, 505, 238], [0, 0, 1.0]])
+        lens = Intrinsics(matrix, dist, (640, 480), model)
+        cameras.append(Camera(model, lens, camera.rvec, camera.tvec))
+    return CameraRig(tuple(cameras))
+
+
+def lens_of(camera):
+    from pose3d.labeling.content import _lens
+
+    return _lens(camera)
+
+
+def test_cameras_in_the_page_are_those_of_python(browser, scene, rng):
+    rig = mixed_rig()
+    assert set(rig.names) == set(lenses.COEFFICIENTS)
+    points = rng.uniform(-60, 60, (50, 3))
+    seen = rig.project(points)
+    noisy = seen + rng.normal(0, 2, seen.shape)
+    noisy[0, :10] = noisy[1, 5:20] = np.nan
+    with opened(browser, scene[2]) as page:
+        told = page.evaluate(
+            """async ([cameras, points, noisy]) => {
+              const g = await import("/parts/geometry.js");
+              const views = (i) => cameras.map((lens, c) => ({lens, xy: noisy[c][i]}));
+              return {
+                seen: cameras.map((lens) => points.map((X) => g.project(X, lens))),
+                rays: cameras.map((lens, c) => noisy[c].map((xy) => xy && g.ray(xy, lens))),
+                solved: points.map((_, i) => g.triangulate(views(i))),
+              };
+            }""",
+            [
+                [lens_of(camera) for camera in rig],
+                points.tolist(),
+                [[xy.tolist() if np.isfinite(xy).all() else None for xy in row] for row in noisy],
+            ],
+        )
+    np.testing.assert_allclose(np.array(told["seen"], float), seen, atol=1e-9)
+    for camera, row, expected in zip(rig, told["rays"], noisy, strict=True):
+        found = np.array([[np.nan] * 2 if xy is None else xy for xy in row], float)
+        np.testing.assert_allclose(found, camera.intrinsics.undistort(expected), atol=1e-9)
+    solved = np.array([[np.nan] * 3 if X is None else X for X in told["solved"]], float)
+    expected = triangulate_dlt(rig, noisy)
+    assert np.isfinite(expected).all()
+    assert np.abs(rig.project(solved) - rig.project(expected)).max() < 1e-6
+
+
+def test_a_point_lies_on_its_curves_whatever_the_lenses(browser, scene, rng):
+    rig = mixed_rig()
+    points = rng.uniform(-60, 60, (12, 3))
+    seen = rig.project(points)
+    with opened(browser, scene[2]) as page:
+        curves = page.evaluate(
+            """async ([cameras, seen]) => {
+              const g = await import("/parts/geometry.js");
+              return cameras.map((from, a) => cameras.map((to, b) =>
+                a === b ? null : seen[a].map((xy) => g.epipolarCurve(xy, from, to))));
+            }""",
+            [[lens_of(camera) for camera in rig], seen.tolist()],
+        )
+    origins, directions = rays(rig, seen)
+    for a in range(4):
+        for b in range(4):
+            for i in range(len(points) if a != b else 0):
+                runs = [np.array(run) for run in curves[a][b][i]]
+                assert distance(runs, seen[b, i]) < 0.05, (rig.names[a], rig.names[b])
+                # every drawn point is the image of a point of the ray
+                run = runs[0][:: max(1, len(runs[0]) // 7)]
+                ray_b = rays(rig, np.broadcast_to(run, (4, *run.shape)))[1][b]
+                across = np.cross(directions[a, i], ray_b)
+                apart = np.abs(across @ (origins[b] - origins[a]))
+                assert (apart < 1e-6 * np.linalg.norm(across, axis=-1) + 1e-6).all()
+
+
+def distance(runs, xy):
+    """Distance of a point from broken lines."""
+    least = np.inf
+    for run in runs:
+        start, step = run[:-1], np.diff(run, axis=0)
+        along = np.clip(((xy - start) * step).sum(1) / (step**2).sum(1).clip(1e-12), 0, 1)
+        foot = start + along[:, np.newaxis] * step
+        least = min(least, np.linalg.norm(foot - xy, axis=1).min())
+    return least
