@@ -17,6 +17,8 @@ export class Labels extends EventTarget {
     this.sending = false;
     this.trouble = "";
     this.conflicts = [];
+    this.line = Promise.resolve();
+    this.edits = 0;
     this.moment = 0;
     this.points = new Map();
     this.lengths = [];
@@ -39,8 +41,23 @@ export class Labels extends EventTarget {
     });
   }
 
-  async open(index) {
-    const told = await this.call(`moment/${encodeURIComponent(this.name)}/${index}`);
+  // one after the other: what waits for the server in between
+  serial(work) {
+    const done = this.line.then(work);
+    this.line = done.catch(() => {});
+    return done;
+  }
+
+  open(index) {
+    return this.serial(() => this.openNow(index));
+  }
+
+  async openNow(index) {
+    await this.settled();
+    this.show(index, await this.call(`moment/${encodeURIComponent(this.name)}/${index}`));
+  }
+
+  show(index, told) {
     this.moment = index;
     this.sequence = Math.max(this.sequence, told.sequence);
     this.points = new Map();
@@ -234,15 +251,17 @@ export class Labels extends EventTarget {
     else own.delete(key(individual, keypoint));
   }
 
-  async undo() {
-    await this.travel(this.undoable, this.redoable, "undo");
+  undo() {
+    return this.serial(() => this.travel("undo"));
   }
 
-  async redo() {
-    await this.travel(this.redoable, this.undoable, "redo");
+  redo() {
+    return this.serial(() => this.travel("redo"));
   }
 
-  async travel(from, to, kind) {
+  async travel(kind) {
+    const [from, to] = kind === "undo" ? [this.undoable, this.redoable]
+      : [this.redoable, this.undoable];
     const step = from.pop();
     if (!step) return;
     to.push(step);
@@ -255,8 +274,7 @@ export class Labels extends EventTarget {
     if (back) made.reverse();
     const moment = this.where.get(JSON.stringify([step[0].camera, step[0].image]));
     if (moment !== undefined && moment !== this.moment) {
-      await this.settled();
-      await this.open(moment);
+      await this.openNow(moment);
       this.dispatchEvent(new Event("moment"));
     }
     for (const { camera, individual, keypoint, after } of made) {
@@ -269,6 +287,7 @@ export class Labels extends EventTarget {
   }
 
   send(kind, changes) {
+    this.edits += 1;
     this.queue.push({ kind, changes, tab: this.tab });
     this.pump();
   }
@@ -307,17 +326,31 @@ export class Labels extends EventTarget {
     while (this.sending) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
-  async reload() {
-    this.take(await this.call(`recording/${encodeURIComponent(this.name)}`));
-    await this.open(this.moment);
+  // take everything from the server, unless something was changed here meanwhile
+  reload() {
+    return this.serial(async () => {
+      for (;;) {
+        await this.settled();
+        const { edits } = this;
+        const name = encodeURIComponent(this.name);
+        const recording = await this.call(`recording/${name}`);
+        const told = await this.call(`moment/${name}/${this.moment}`);
+        if (edits !== this.edits) continue;
+        this.take(recording);
+        this.show(this.moment, told);
+        return;
+      }
+    });
   }
 
   // look whether another tab or program changed something
   async look() {
     if (this.sending) return;
+    const { edits } = this;
     const told = await this.call(`status/${encodeURIComponent(this.name)}`);
+    if (edits !== this.edits) return;
     this.notices = told.notices;
-    if (told.sequence !== this.sequence && !this.sending) await this.reload();
+    if (told.sequence !== this.sequence) await this.reload();
     this.dispatchEvent(new Event("saving"));
   }
 }

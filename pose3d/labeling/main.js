@@ -46,6 +46,7 @@ class Page {
     this.focus = null;
     this.hidden = this.magnified = false;
     this.pointer = null;
+    this.size = 1;
     this.images = new Map();
     this.dismissed = new Set();
     this.actions = this.makeActions();
@@ -84,7 +85,6 @@ class Page {
   async go(index) {
     const count = this.labels.moments.length;
     index = Math.max(0, Math.min(count - 1, index));
-    await this.labels.settled();
     this.countDone();
     const before = this.centres();
     await this.labels.open(index);
@@ -177,6 +177,8 @@ class Page {
     }
     box.style.gridTemplateColumns = `repeat(${best[1]}, minmax(0, 1fr))`;
     box.style.gridAutoRows = "minmax(0, 1fr)";
+    // marks and words keep their size on large screens
+    this.size = window.innerWidth >= 2400 ? 1.8 : 1;
     for (const view of this.views) view.resize();
   }
 
@@ -244,7 +246,9 @@ class Page {
       }
       table.append(row);
     }
-    box.replaceChildren(made("b", this.told.keypoints[keypoint]), table);
+    const note = solved.count > 2 ? ""
+      : "Two views agree with almost any pair of clicks; a third one tests them.";
+    box.replaceChildren(made("b", this.told.keypoints[keypoint]), table, made("small", note));
   }
 
   // points that have a state in this moment, of all there could be

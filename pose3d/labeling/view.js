@@ -189,22 +189,23 @@ export class View {
       if (!at) continue;
       const [x, y] = this.toPage(at);
       const seen = point ? labels.solve(i, k)?.views.get(this.name) : null;
-      this.mark(g, x, y, point?.state ?? "offer", colour(k), current ? 6 : 4, offer);
+      this.mark(g, x, y, point?.state ?? "offer", colour(k), (current ? 6 : 4) * page.size, offer);
       if (seen && seen.error !== null && labels.solve(i, k).count > 2) {
         g.strokeStyle = errorColour(seen.error);
         g.lineWidth = 2;
         g.beginPath();
-        g.arc(x, y, 9, 0, 7);
+        g.arc(x, y, 9 * page.size, 0, 7);
         g.stroke();
       }
       const words = this.words(k, current, seen, offer);
       if (words) {
-        g.font = "12px system-ui, sans-serif";
+        g.font = `${12 * page.size}px system-ui, sans-serif`;
         g.lineWidth = 3;
         g.strokeStyle = "rgba(0,0,0,0.8)";
-        g.strokeText(words, x + 11, y - 7);
+        const place = [x + 11 * page.size, y - 7 * page.size];
+        g.strokeText(words, ...place);
         g.fillStyle = "#fff";
-        g.fillText(words, x + 11, y - 7);
+        g.fillText(words, ...place);
       }
     }
     g.globalAlpha = 1;
