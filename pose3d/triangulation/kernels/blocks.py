@@ -74,6 +74,19 @@ def new_block(n_cameras):
 
 
 @njit(**SETTINGS)
+def _find_keypoints(block, count, n_keypoints):
+    """Find which keypoint each point is; a division takes as long as all the rest of it."""
+    before, keypoint = block.points[0], block.points[0] % n_keypoints
+    for j in range(count):
+        step = block.points[j] - before
+        keypoint += step
+        if step > 1 or keypoint >= n_keypoints:
+            keypoint = block.points[j] % n_keypoints
+        block.keypoints[j] = keypoint
+        before = block.points[j]
+
+
+@njit(**SETTINGS)
 def load(block, count, given):
     """Fetch what the cameras saw of the block's points, and whiten it."""
     own, points, n_keypoints = block.own, block.points, given.sharpness.shape[1]
@@ -81,15 +94,26 @@ def load(block, count, given):
     gate, least, farthest = given.gate * given.gate, given.least_likelihood, given.farthest
     for j in range(count):
         own[N_SEEN + j] = 0.0
-        block.keypoints[j] = points[j] % n_keypoints
+    _find_keypoints(block, count, n_keypoints)
     for i in range(block.views.shape[0]):
         v = block.views[i]
+        if points[count - 1] - points[0] == count - 1:
+            # successive points: no need to look each up
+            xy = given.xy[i, points[0] : points[0] + count]
+            likelihoods = given.likelihood[i, points[0] : points[0] + count]
+            for j in range(count):
+                v[PX + j] = xy[j, 0]
+                v[PY + j] = xy[j, 1]
+                v[WA + j] = likelihoods[j]
+        else:
+            for j in range(count):
+                n = points[j]
+                v[PX + j] = given.xy[i, n, 0]
+                v[PY + j] = given.xy[i, n, 1]
+                v[WA + j] = given.likelihood[i, n]
+        sharpness = given.sharpness[i]
         for j in range(count):
-            n = points[j]
-            v[PX + j] = given.xy[i, n, 0]
-            v[PY + j] = given.xy[i, n, 1]
-            v[WA + j] = given.likelihood[i, n]
-            v[LIMIT + j] = given.sharpness[i, block.keypoints[j]]
+            v[LIMIT + j] = sharpness[block.keypoints[j]]
         if spread:
             for j in range(count):
                 n = points[j]
@@ -110,19 +134,22 @@ def load(block, count, given):
                 v[WA + j] = v[WC + j] = np.sqrt(likelihood)
                 v[WB + j] = 0.0
         for j in range(count):
-            there = (v[SEEN + j] > 0) & (abs(v[PX + j] + v[PY + j]) < np.inf)
+            there = v[SEEN + j] if abs(v[PX + j] + v[PY + j]) < np.inf else 0.0
+            v[SEEN + j] = there
+            own[N_SEEN + j] += there
+        for j in range(count):
+            there = v[SEEN + j] > 0
             scale = v[LIMIT + j]
             a, b, c = v[WA + j] * scale, v[WB + j] * scale, v[WC + j] * scale
             capped = farthest * 0.5 * (a + c)
-            capped = capped * capped if capped * capped < gate else gate
+            capped = capped * capped
+            capped = capped if capped < gate else gate
             v[LIMIT + j] = capped if there else np.inf
-            v[SEEN + j] = 1.0 if there else 0.0
             v[PX + j] = v[PX + j] if there else 0.0
             v[PY + j] = v[PY + j] if there else 0.0
             v[WA + j] = a if there else 0.0
             v[WB + j] = b if there else 0.0
             v[WC + j] = c if there else 0.0
-            own[N_SEEN + j] += v[SEEN + j]
 
 
 @njit(**SETTINGS)
@@ -133,11 +160,11 @@ def look_up(block, count, cameras):
     for i in range(block.views.shape[0]):
         v, lens, s = block.views[i], cameras.lenses[i], cameras.series[i]
         fx, fy, cx, cy, skew = 1 / lens[0], 1 / lens[1], lens[2], lens[3], lens[4]
-        for j in range(count):
-            y = (v[PY + j] - cy) * fy
-            v[RY + j] = y
-            v[RX + j] = (v[PX + j] - cx - skew * y) * fx
         if cameras.models[i] == 0:
+            for j in range(count):
+                y = (v[PY + j] - cy) * fy
+                v[RY + j] = y
+                v[RX + j] = (v[PX + j] - cx - skew * y) * fx
             continue
         width, height = cameras.sizes[i, 0] - 1, cameras.sizes[i, 1] - 1
         n_off = 0.0
@@ -145,6 +172,7 @@ def look_up(block, count, cameras):
             off = abs(v[PX + j] - 0.5 * width) > 0.52 * width
             off = off | (abs(v[PY + j] - 0.5 * height) > 0.52 * height)
             v[EX + j] = v[SEEN + j] if off else 0.0
+            n_off += v[EX + j]
         if s[0] > 0:
             s0, s1, s2, s3, s4, p1, p2, q1, q2 = (
                 s[0],
@@ -158,7 +186,8 @@ def look_up(block, count, cameras):
                 s[8],
             )
             for j in range(count):
-                x, y = v[RX + j], v[RY + j]
+                y = (v[PY + j] - cy) * fy
+                x = (v[PX + j] - cx - skew * y) * fx
                 r2 = x * x + y * y
                 radial = s0 + r2 * (s1 + r2 * (s2 + r2 * (s3 + r2 * s4)))
                 p, q = p1 + r2 * q1, p2 + r2 * q2
@@ -166,8 +195,8 @@ def look_up(block, count, cameras):
                 v[RY + j] = y * radial + p * (r2 + 2 * y * y) + 2 * q * x * y
         else:
             _from_table(v, count, cameras.cells[i], width, height)
-        for j in range(count):
-            n_off += v[EX + j]
+            for j in range(count):
+                n_off += v[EX + j]
         if not n_off > 0:
             continue
         for j in range(count):

@@ -126,8 +126,10 @@ def finish(block, count, cameras, found):
     for i in range(block.views.shape[0]):
         v = block.views[i]
         for j in range(count):
-            down = v[EY + j] / v[WC + j]
-            across = (v[EX + j] - v[WB + j] * down) / v[WA + j]
+            # the whitening undone; of a view that is not there 0 / 0
+            inverse = 1 / (v[WA + j] * v[WC + j])
+            down = v[EY + j] * v[WA + j] * inverse
+            across = (v[EX + j] - v[WB + j] * down) * v[WC + j] * inverse
             square = across * across + down * down
             own[H + j] += square if v[USED + j] > 0 else 0.0
             distance = np.sqrt(square) + own[G + j]
