@@ -18,6 +18,10 @@ COARSE = 8.0
 #: Share of the misfit that an explanation must leave at most.
 _LEFT = 0.4
 
+#: Misfit, px, above which nothing is explained: what fits that badly is no recording of these
+#: cameras, or no keypoints.
+_FITS = 12.0
+
 
 def check_files(
     keypoints_2d: Keypoints2D, rig: CameraRig, *, min_likelihood: float = 0.6
@@ -79,9 +83,11 @@ def exchanged(seen, rig, whole) -> Iterator[Finding]:
         text = f"all videos have {word} the size that was calibrated"
         xy = (seen.xy + 0.5) * factor - 0.5
         remedy = "Analyse the videos in their own size, or resize the calibration to it."
-        tried.append((misfit(replace(seen, xy=xy), rig), "size", text, remedy))
+        # smaller images disagree by fewer pixels, whatever is in them
+        left = misfit(replace(seen, xy=xy), rig) / factor
+        tried.append((left, "size", text, remedy))
     best = min(tried, key=lambda one: one[0])
-    if best[0] < _LEFT * whole:
+    if best[0] < min(_LEFT * whole, _FITS):
         yield Finding(
             "FAIL",
             best[1],

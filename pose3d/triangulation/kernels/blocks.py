@@ -76,14 +76,15 @@ def new_block(n_cameras):
 @njit(**SETTINGS)
 def _find_keypoints(block, count, n_keypoints):
     """Find which keypoint each point is; a division takes as long as all the rest of it."""
-    before, keypoint = block.points[0], block.points[0] % n_keypoints
+    before, keypoint = -2, 0
     for j in range(count):
-        step = block.points[j] - before
-        keypoint += step
-        if step > 1 or keypoint >= n_keypoints:
-            keypoint = block.points[j] % n_keypoints
+        n = block.points[j]
+        if n == before + 1:
+            keypoint = keypoint + 1 if keypoint + 1 < n_keypoints else 0
+        else:
+            keypoint = n % n_keypoints
         block.keypoints[j] = keypoint
-        before = block.points[j]
+        before = n
 
 
 @njit(**SETTINGS)
