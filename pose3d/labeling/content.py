@@ -1,7 +1,6 @@
 """What the page is told: projects, moments, cameras, and points that networks found."""
 
 import functools
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from calibration.cameras import Camera, CameraRig
 from calibration.errors import DataError, DataWarning
 from calibration.multiview import triangulate_dlt
 from calibration.video import read_image
-from pose3d.labeling.folders import IMAGES, LABELLED, STATES
+from pose3d.labeling.folders import IMAGES, LABELLED, STATES, frame_number
 from pose3d.labeling.session import LabelSession
 from pose3d.project import Project
 from pose3d.steps.choice import most_refined
@@ -75,7 +74,7 @@ class RecordingContent:
     def _load_rig(self) -> CameraRig | None:
         """Load the cameras whose calibration fits their images; None below two."""
         path = self.project.calibration_path(self.session.recording)
-        if not path.is_file():
+        if not path.is_file() or not self.session.synchronous:
             return None
         from calibration.formats.toml import load_rig
 
@@ -292,12 +291,6 @@ class RecordingContent:
                     points = folder.xy[rows, : n[0], : n[1]]
                     xy[c, moments] = np.where(use[..., np.newaxis], points, np.nan)
         return xy
-
-
-def frame_number(image: str) -> int:
-    """Frame number in the name of an image; -1 where it holds none."""
-    numbers = re.findall(r"[0-9]+", image.rpartition(".")[0])
-    return int(numbers[-1]) if numbers and len(numbers[-1]) < 18 else -1
 
 
 def _image_size(folder):

@@ -18,7 +18,8 @@ import numpy as np
 
 from calibration.errors import DataError, DataWarning
 from calibration.files import provenance, write_text
-from pose3d.labeling.folders import LABELLED, STATES, LabelFolder
+from calibration.video import probe_video
+from pose3d.labeling.folders import LABELLED, STATES, LabelFolder, frame_number
 from pose3d.labeling.journal import Journal
 from pose3d.project import Project
 
@@ -52,6 +53,8 @@ class LabelSession:
         Number of changes so far in this session; tells a page whether it is behind.
     notices : list of str
         What the user must know: files changed by others, failures to write.
+    synchronous : bool
+        Whether the images of a moment were taken together, as far as is known.
     """
 
     def __init__(self, project: Project, recording: str):
@@ -64,6 +67,7 @@ class LabelSession:
         self.notices: list[str] = []
         self.unwritten: set[str] = set()
         self.write_trouble = ""
+        self.synchronous = True
         self._timer: threading.Timer | None = None
         self.details: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         try:
@@ -94,7 +98,7 @@ class LabelSession:
         self.notices += [str(w.message) for w in caught if issubclass(w.category, DataWarning)]
         order = [name for name in self.project.cameras if name in self.folders]
         self.folders = {name: self.folders[name] for name in order}
-        self.moments = _moments(self.folders)
+        self.moments = _moments(self.folders, self._late_frames())
         if not self.moments:
             raise DataError(
                 f"{self.recording!r} has no images to label below {root}. Choose frames first, "
@@ -112,6 +116,27 @@ class LabelSession:
                         self._put(change, entry.get("who", ""), entry.get("when", ""))
         if self.unwritten:
             self._later()
+
+    def _late_frames(self) -> dict[str, int]:
+        """Tell by how many frames each camera is late, to show the same moment in all of them.
+
+        Half a frame at most remains. Where a video does not tell its frame rate, `synchronous`
+        becomes False: its images cannot be put together with the others'.
+        """
+        take = self.project.recordings.get(self.recording)
+        late = {}
+        for camera, offset in zip(take.cameras, take.offsets, strict=True) if take else ():
+            if offset == 0 or camera not in self.folders:
+                continue
+            try:
+                late[camera] = round(offset * probe_video(take.videos[camera]).fps)
+            except (OSError, ValueError) as error:
+                self.synchronous = False
+                self.notices.append(
+                    f"{camera!r} is {offset:.4g} s late, and its video does not tell how many "
+                    f"frames that is ({error}). All cameras are labelled without geometry."
+                )
+        return late
 
     def _read_sidecar(self):
         if not self.sidecar_path.is_file():
@@ -326,14 +351,14 @@ class LabelSession:
             self.journal.close()
 
 
-def _moments(folders):
+def _moments(folders, late):
     """Group the images of all cameras by the last number in their names, else by name."""
     found: dict[Any, dict[str, str]] = {}
     for camera, folder in folders.items():
         for image in folder.images:
             stem = image.rpartition(".")[0]
-            digits = "".join(c if c.isdigit() and c.isascii() else " " for c in stem).split()
-            key = (0, int(digits[-1]), "") if digits else (1, 0, stem)
+            number = frame_number(image)
+            key = (0, number - late.get(camera, 0), "") if number >= 0 else (1, 0, stem)
             if camera in found.get(key, {}):
                 key = (1, 0, image)  # two images of one number: each a moment of its own
             found.setdefault(key, {})[camera] = image

@@ -237,3 +237,22 @@ def test_a_point_that_cannot_be_is_refused(project, after):
 def test_a_recording_without_images_says_what_to_do(project):
     with pytest.raises(DataError, match="extract-frames"):
         LabelSession(project, "walk")
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["video", "no video"])
+def test_a_late_cameras_images_stand_beside_those_of_the_same_moment(project, there):
+    """cam_10 is 17 frames late: its frame 20 is the others' frame 3."""
+    config = project.path / "config.yaml"
+    config.write_text(
+        CONFIG.replace("b.mp4", "late") + f"  offsets: {{trot: {{cam_10: {17 / 30}}}}}\n"
+    )
+    if there:  # a folder of pictures counts 30 a second
+        (project.path / "late").mkdir()
+        write_image(project.path / "late" / "0.png", np.zeros((8, 10, 3), np.uint8))
+    session = LabelSession(Project.load(project.path), "trot")
+    assert session.synchronous == there
+    if there:
+        assert ("3", {"cam_1": "img00003.png", "cam_10": "img00020.png"}) in session.moments
+    else:
+        assert "'cam_10' is 0.5667 s late" in session.notices[0]
+    session.close()
