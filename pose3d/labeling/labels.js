@@ -80,6 +80,7 @@ export class Labels extends EventTarget {
 
   changed() {
     this.solved = new Map();
+    this.curves = new Map();
     this.dispatchEvent(new Event("change"));
   }
 

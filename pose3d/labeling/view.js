@@ -166,7 +166,7 @@ export class View {
     if (!lens || this.labels.point(this.name, i, k)) return;
     for (const { name, lens: other, xy } of this.labels.evidence(i, k)) {
       if (name === this.name) continue;
-      for (const run of epipolarCurve(xy, other, lens)) {
+      for (const run of this.curve(name, i, k, xy, other)) {
         for (const [style, width] of [["rgba(0,0,0,0.7)", 3], [colour(k), 1.25]]) {
           g.strokeStyle = style;
           g.lineWidth = width;
@@ -176,6 +176,18 @@ export class View {
         }
       }
     }
+  }
+
+  // on how large a scale a curve is drawn decides how finely it is followed
+  curve(name, i, k, xy, other) {
+    const { curves } = this.labels;
+    const step = Math.max(2, 10 / this.scale);
+    const at = `${name}>${this.name}/${i}/${k}`;
+    const known = curves.get(at);
+    if (known && known.step <= step) return known.runs;
+    const runs = epipolarCurve(xy, other, this.camera.lens, step);
+    curves.set(at, { step, runs });
+    return runs;
   }
 
   drawPoints(g, i, opacity) {
