@@ -11,7 +11,9 @@ async function fetched(path, options = {}) {
   try {
     answer = await fetch(`/api/${path}`, { ...options, headers: { "x-token": token } });
   } catch {
-    throw new Error("label-frames does not answer; start it again. Keep this page open meanwhile.");
+    throw new Error(
+      "label-frames does not answer. Keep this page open and start it again with --link and this " +
+      "page's whole address in quotes: the page then saves what it holds.");
   }
   if (answer.ok) return answer;
   const text = await answer.text();

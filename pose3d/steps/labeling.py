@@ -14,6 +14,7 @@ def label_frames(
     *,
     recording: str | None = None,
     port: int = 0,
+    link: str | None = None,
     open_browser: bool = True,
 ) -> Outcome:
     """Label frames in the browser, all views at once; stop with Ctrl+C.
@@ -31,6 +32,9 @@ def label_frames(
         The recording to open first; the first one with images unless told.
     port : int
         Port on this computer; a free one unless told.
+    link : str
+        The address of a page that is still open after label-frames ended: it is served again
+        under the same address, so that the page saves what it holds.
     open_browser : bool
         Open the page in the browser, where there is a screen.
     """
@@ -55,18 +59,22 @@ def label_frames(
         raise DataError(
             f"{recording!r} has no images to label; recordings with images: {', '.join(known)}."
         )
+    token = None
+    if link is not None:
+        port, token = _port_and_token(link)
+        open_browser = False
     labeling = Labeling(loaded)
-    app, token = labeling_app(labeling)
+    app, token = labeling_app(labeling, token)
     try:
         door = socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise ValueError(f"Port {port} cannot be used ({error}). Choose another.") from None
-    link = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
+    address = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
     if recording:
-        link += f"#{quote(recording)}"
-    print(f"Label in the browser at {link}\nStop with Ctrl+C.", file=sys.stderr, flush=True)
+        address += f"#{quote(recording)}"
+    print(f"Label in the browser at {address}\nStop with Ctrl+C.", file=sys.stderr, flush=True)
     if open_browser and _has_screen():
-        webbrowser.open(link)
+        webbrowser.open(address)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     try:
         server.run(sockets=[door])
@@ -81,6 +89,21 @@ def label_frames(
         summary=f"Labelled with {changes} changes.",
         figures={"changes": changes, "recordings": len(known)},
     )
+
+
+def _port_and_token(link):
+    """Read the port and the token from a page's address."""
+    import re
+
+    found = re.fullmatch(
+        r"http://(?:127\.0\.0\.1|localhost):([0-9]{1,5})/\?token=([\w-]{20,})(?:#.*)?", link.strip()
+    )
+    if found is None:
+        raise ValueError(
+            f"link is {link!r}; expected a page's whole address, such as "
+            "http://127.0.0.1:8000/?token=..., in quotes."
+        )
+    return int(found[1]), found[2]
 
 
 def _has_screen():

@@ -17,6 +17,7 @@ from calibration.video import write_image
 from pose3d.keypoints import Keypoints2D
 from pose3d.labeling.server import Labeling, labeling_app
 from pose3d.project import Project, load_labels
+from pose3d.steps.labeling import _port_and_token
 
 SIZE = (320, 240)
 N_MOMENTS = 8
@@ -56,11 +57,12 @@ def make_project(folder, rig, *, calibrated=True):
 
 
 @contextmanager
-def served(project):
-    """Serve a project in a thread; give the link."""
+def served(project, again=None):
+    """Serve a project in a thread, again under a link if there is one; give the link."""
     labeling = Labeling(project)
-    app, token = labeling_app(labeling)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
+    port, token = _port_and_token(again) if again else (0, None)
+    app, token = labeling_app(labeling, token)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -275,7 +277,7 @@ def test_a_second_tab_sees_the_first_and_overwrites_nothing(browser, scene):
         page.close()
 
 
-def test_a_page_whose_server_is_gone_says_that_nothing_is_saved(browser, tmp_path, rig):
+def test_a_page_whose_server_is_gone_says_so_and_saves_when_it_is_back(browser, tmp_path, rig):
     project, seen = make_project(tmp_path, rig)
     page = browser.new_page()
     with served(project) as link:
@@ -284,8 +286,22 @@ def test_a_page_whose_server_is_gone_says_that_nothing_is_saved(browser, tmp_pat
     click(page, 0, seen[0, 0, 0])
     page.wait_for_timeout(300)
     assert page.inner_text("#saved") == "Not saved (1)"
-    assert "start it again" in page.inner_text("#banner")
-    page.close()
+    assert "start it again with --link" in page.inner_text("#banner")
+    click(page, 1, seen[1, 0, 0])
+    with served(project, again=link):
+        wait_saved(page)
+        there = [point(page, v, 0) for v in range(2)]
+        page.close()
+    labels = load_labels(project)
+    np.testing.assert_array_equal(labels.xy[:, 0, 0], [p["xy"] for p in there])
+
+
+@pytest.mark.parametrize(
+    "link", ["http://evil.example:80/?token=" + "a" * 32, "127.0.0.1:8000", ""]
+)
+def test_a_link_that_is_no_pages_address_is_refused(link):
+    with pytest.raises(ValueError, match="expected a page's whole address"):
+        _port_and_token(link)
 
 
 LENSES = {
