@@ -10,6 +10,7 @@ import pytest
 
 from calibration.cameras import Camera, CameraRig, Intrinsics
 from calibration.errors import DataWarning
+from calibration.formats.exchange import load_any
 from calibration.rotations import rotation_vectors
 from pose3d.formats.trc import load_trc
 from pose3d.keypoints import Keypoints2D
@@ -190,3 +191,50 @@ def test_a_walking_person_has_fewer_outliers_than_the_reference(data_folder):
     assert mean_px(found.xyz[:, 0]) < reference
     assert np.isfinite(found.xyz).mean() > 0.99
     assert (jumps(found.xyz[:, 0]) < 0.5 * jumps(markers.xyz)).all()
+
+
+def people(data_folder):
+    """A person before four webcams: what a network saw, the cameras, the reference's points."""
+    folder = data_folder / "caliscope_4cam_charuco"
+    _, rig = load_any(folder / "camera_array.toml")
+    seen = np.genfromtxt(
+        folder / "recording_1_holistic" / "xy_HOLISTIC.csv", delimiter=",", skip_header=1
+    )
+    reference = np.genfromtxt(
+        folder / "recording_1_holistic" / "xyz_HOLISTIC.csv", delimiter=",", skip_header=1
+    )
+    frames, names = np.unique(seen[:, 0]).astype(int), np.unique(seen[:, 4]).astype(int)
+    xy = np.full((4, len(frames), len(names), 2), np.nan)
+    places = np.searchsorted(frames, seen[:, 0]), np.searchsorted(names, seen[:, 4])
+    xy[seen[:, 1].astype(int), *places] = seen[:, 5:7]
+    xyz = np.full((len(frames), len(names), 3), np.nan)
+    kept = np.isin(reference[:, 2], names)
+    reference = reference[kept]
+    places = np.searchsorted(frames, reference[:, 1]), np.searchsorted(names, reference[:, 2])
+    xyz[places] = reference[:, 3:6]
+    return seen_by(rig, xy), rig, xyz
+
+
+def test_a_person_is_triangulated_as_by_caliscope(data_folder):
+    """Network output on webcams: reprojection of the reference itself is 24 px on average."""
+    seen, rig, reference = people(data_folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        plain = triangulate(seen, rig, method="dlt")
+        found = triangulate(seen, rig)
+        robust = held_out(seen, rig, None)
+    apart = 1000 * np.linalg.norm(plain.xyz[:, 0] - reference, axis=-1)
+    assert np.isfinite(apart).sum() > 15_000
+    assert np.nanmedian(apart) <= 7.8
+
+    def left_out(method):
+        errors = []
+        for i, name in enumerate(rig.names):
+            rest = [other for other in rig.names if other != name]
+            points = triangulate(seen.subset(rest), rig, method=method)
+            errors.append(np.linalg.norm(rig[name].project(points.xyz) - seen.xy[i], axis=-1))
+        return np.concatenate(errors, axis=None)
+
+    both = np.isfinite(robust) & np.isfinite(left_out("dlt"))
+    assert np.median(robust[both]) < np.median(left_out("dlt")[both])
+    assert found.used_views.sum(axis=0)[np.isfinite(found.xyz[..., 0])].mean() > 2.2
