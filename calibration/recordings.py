@@ -19,7 +19,7 @@ class Recording:
     name : str
         The user's name for the take.
     videos : mapping of str to Path
-        Video file, or folder of images, of each camera.
+        Video file, or folder of images, of each camera; empty where keypoints alone are there.
     offsets : ndarray of shape (n_cameras,)
         Seconds by which each camera is late; zero where cameras are synchronous.
     """
@@ -30,7 +30,7 @@ class Recording:
 
     def __post_init__(self):
         name_tuple("name", [self.name])
-        cameras = name_tuple("videos", self.videos)
+        cameras = name_tuple("videos", self.videos, empty=True)
         offsets = np.zeros(len(cameras)) if len(self.offsets) == 0 else self.offsets
         offsets = float_array("offsets", offsets, (len(cameras),), finite=True)
         object.__setattr__(self, "videos", {name: Path(path) for name, path in self.videos.items()})

@@ -32,7 +32,10 @@ _BLOCKS = 40
 _MOVED = 7.0
 
 #: Share of the misfit that a late or moved camera must leave at most.
-_WORTH = 0.94
+_WORTH, _WORTH_POOR = 0.94, 0.6
+
+#: Misfit, px, above which the detector is poor, or more than that is wrong.
+_POOR = 5.0
 
 #: Share of a camera's errors that must shift or turn its image before it is placed anew.
 _LEAN = 0.1
@@ -124,7 +127,9 @@ def check_recording(
             *_moved(seen, rig, shift, blocks),
             *_elsewhere(seen, rig, errors),
         ]
-        tried = [one for one in tried if one is not None and one.left < _WORTH * whole]
+        # a poor detector's errors are bent to many a place of a camera: that must explain more
+        share = _WORTH if whole < _POOR else _WORTH_POOR
+        tried = [one for one in tried if one is not None and one.left < share * whole]
         if tried:
             best = min(tried, key=lambda one: one.left * one.cost)
             findings, moved, late = list(best.findings), best.moved, best.late

@@ -166,7 +166,7 @@ class OurFields(BaseModel):
     version: int = VERSION
     units: Annotated[str, AfterValidator(_unit)] = "mm"
     cameras: Annotated[_FileNames, Field(min_length=1)]
-    recordings: dict[_FileName, Annotated[dict[str, str], Field(min_length=1)]] = {}
+    recordings: dict[_FileName, dict[str, str]] = {}
     offsets: dict[str, dict[str, _Number]] = {}
     symmetric: list[_Pair] = []
     board: _Board | None = None

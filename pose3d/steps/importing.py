@@ -30,6 +30,7 @@ def import_keypoints(
 ) -> Outcome:
     """Take the 2D keypoints of a recording from another program's files, one for each camera.
 
+    A recording that the project does not have is added without videos, if --fps is told.
     Keypoints are matched by name to the project's. What has another name, or is not there, is
     named in a warning and missing.
 
@@ -53,6 +54,8 @@ def import_keypoints(
     from pose3d.project import Project
 
     project = Project.load(project)
+    if recording not in project.recordings:
+        project = _with_recording(project, recording, fps)
     take = project.recording(recording)
     path = project.keypoints_2d_path(recording)
     if path.exists() and not overwrite:
@@ -87,6 +90,31 @@ def import_keypoints(
         table=tuple(table),
         figures={"n_frames": seen.n_frames, "share_present": float(there.mean())},
     )
+
+
+def _with_recording(project, recording, fps):
+    """Add a recording without videos to the project."""
+    from pose3d.formats.config import edit_config, quoted
+    from pose3d.formats.config_fields import check_file_name
+    from pose3d.project import Project
+
+    if fps is None:
+        raise DataError(
+            f"{project.path} has no recording {recording!r}. Add its videos (add-recording), or, "
+            "where there are none, give --fps: it is then added without."
+        )
+    try:
+        check_file_name(recording)
+    except ValueError as error:
+        raise ValueError(f"The recording's name {recording!r} {error}.") from None
+
+    def add(config):
+        if not config["pose3d"].get("recordings"):
+            config["pose3d"]["recordings"] = {}
+        config["pose3d"]["recordings"][quoted(recording)] = {}
+
+    edit_config(project.config_path, add)
+    return Project.load(project.path)
 
 
 def _by_camera(files, cameras):

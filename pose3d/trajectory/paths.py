@@ -19,6 +19,9 @@ _FAR = 8.0
 #: Points by which smoothness is learned: pieces, and frames of each.
 _PIECES, _FRAMES = 3, 300
 
+#: Differences beside the points' spread: fewer would be lost in rounding, more change nothing.
+_STIFFEST, _LOOSEST = 1e-4, 1e4
+
 #: Weight, in equations, of the belief that the stated covariance of points is right.
 _BELIEF = 300.0
 
@@ -198,10 +201,15 @@ def _learn(measured, used, stretches, order, guess):
         scale = misfit / count
         return value - 0.5 * count * np.log(scale) - 0.5 * misfit / scale, scale
 
+    # far below the spread of points a path is a polynomial, far above it is the points
+    usual = np.sqrt(np.median(measured.spread[[0, 3, 5]][:, used]))
+    low, high = np.log(_STIFFEST * usual), np.log(_LOOSEST * usual)
+    start = np.clip(np.log(guess), low + 1, high - 1)
     found = minimize_scalar(
         lambda logarithm: -likelihood(logarithm)[0],
-        bracket=(np.log(guess) - 0.5, np.log(guess) + 0.5),
-        options={"xtol": 0.02 / max(abs(np.log(guess)), 1)},
+        bounds=(max(low, start - 5), min(high, start + 5)),
+        method="bounded",
+        options={"xatol": 0.05},
     )
     return float(np.exp(found.x)), float(np.sqrt(likelihood(found.x)[1]))
 

@@ -13,6 +13,7 @@ from pose3d.formats.deeplabcut_tables import save_predictions
 from pose3d.formats.json_poses import load_coco, load_openpose, save_openpose
 from pose3d.formats.keypoints import load_keypoints_2d
 from pose3d.keypoints import Keypoints2D
+from pose3d.project import Project
 from pose3d.steps.importing import import_keypoints
 from pose3d.steps.projects import add_recording, create_project
 
@@ -136,3 +137,16 @@ def test_real_files_of_other_programs_are_recognised(data_folder):
     assert np.isfinite(found.xy).mean() > 0.8
     mouse = next((data_folder / "sleap_anipose_minimal_session").rglob("*analysis.h5"))
     assert _recognised(mouse) == "sleap"
+
+
+def test_a_recording_without_videos_is_added_where_the_frame_rate_is_told(project, seen, tmp_path):
+    save_predictions(tmp_path / "left.csv", seen, "left")
+    save_predictions(tmp_path / "top.csv", seen, "top")
+    files = [str(tmp_path / "left.csv"), str(tmp_path / "top.csv")]
+    with pytest.raises(DataError, match="give --fps"):
+        import_keypoints(project, "gallop", files)
+    outcome = import_keypoints(project, "gallop", files, fps=30)
+    back = load_keypoints_2d(outcome.path)
+    np.testing.assert_allclose(back.xy, seen.xy)
+    np.testing.assert_allclose(back.times, seen.times)
+    assert not Project.load(project).recording("gallop").videos

@@ -268,3 +268,13 @@ def test_a_skeleton_of_another_animal_is_refused(rng):
         refine_trajectory(points, limbs="stiff")
     with pytest.raises(ValueError, match="order is"):
         refine_trajectory(points, order=4)
+
+
+def test_a_point_that_stands_still_has_a_path(rng, monkeypatch):
+    """The likeliest roughness is none at all; the equations must stay soluble."""
+    places = np.broadcast_to(np.array([10.0, 20.0, 30.0]), (200, 1, 3))
+    points = found_points(places, rng)
+    for how in ("never", "always"):
+        monkeypatch.setenv("POSE3D_COMPILE", how)
+        path = refine_trajectory(points)
+        assert np.median(errors(path, places)) < 0.35 * np.median(errors(points, places))
