@@ -7,6 +7,7 @@ pixel centres for OpenPose; a missing point is (0, 0) of confidence 0.
 import json
 import os
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,25 @@ from calibration.errors import DataError
 from calibration.files import atomic_path
 from pose3d.keypoints import Keypoints2D
 
-#: Names of OpenPose's models by their number of points.
-BODY = {
-    25: (
-        "Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist", "MidHip",
-        "RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle", "REye", "LEye", "REar", "LEar",
-        "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
-    ),
-    17: (
-        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
-        "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
-        "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-    ),
-}  # fmt: skip
+#: Names of the points of OpenPose's models, and of COCO's that others write in its form.
+BODY_25 = (
+    "Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist", "MidHip",
+    "RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle", "REye", "LEye", "REar", "LEar",
+    "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
+)  # fmt: skip
+BODY_25B = (
+    "Nose", "LEye", "REye", "LEar", "REar", "LShoulder", "RShoulder", "LElbow", "RElbow",
+    "LWrist", "RWrist", "LHip", "RHip", "LKnee", "RKnee", "LAnkle", "RAnkle", "UpperNeck",
+    "HeadTop", "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
+)  # fmt: skip
+COCO_17 = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+    "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+)  # fmt: skip
+
+#: Share of a person's height within which points of a face, or of a line, lie together.
+_CLOSE = 0.2
 
 #: Larger files are no pose of a frame, or of a recording.
 _LARGEST = 1 << 30
@@ -45,7 +52,8 @@ def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=N
     fps : float
         Frames per second of the video, which the files do not tell.
     names : sequence of str, optional
-        Names of the points in order; known for models of 17 and 25 points.
+        Names of the points in order. Unless given, 17 points are COCO's, and 25 are those of the
+        model, BODY_25 or BODY_25B, in whose order they make a body: the files do not tell.
 
     Returns
     -------
@@ -89,7 +97,8 @@ def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=N
         found = ", ".join(map(str, sorted(sizes))) or "none"
         raise DataError(f"{folder}: people have different numbers of points ({found}).")
     n_keypoints = sizes.pop()
-    names = _names(names, n_keypoints, folder)
+    everybody = [person for frame in people.values() for person in frame]
+    names = _names(names, np.stack(everybody), folder)
     first, last = min(files), max(files)
     n_people = max(len(frame) for frame in people.values())
     xy = np.full((1, last - first + 1, n_people, n_keypoints, 2), np.nan)
@@ -215,10 +224,38 @@ def _read_json(path):
         raise DataError(f"{path} is no JSON ({error}). Make it again.") from None
 
 
-def _names(names, n_keypoints, folder):
-    """Return the names of points."""
+def _names(names, people, folder):
+    """Return the names of points (n_people, n_keypoints, 3)."""
+    n_keypoints = people.shape[1]
+    if names is None and n_keypoints == 17:
+        names = COCO_17
+    if names is None and n_keypoints == 25:
+        names = _model_of_25(people)
     if names is None:
-        names = BODY.get(n_keypoints) or tuple(f"point {i}" for i in range(n_keypoints))
+        raise DataError(
+            f"{folder}: people have {n_keypoints} points, and the files do not say which. Give "
+            "their names in order (--keypoints)."
+        )
     if len(names) != n_keypoints:
         raise DataError(f"{folder} has {n_keypoints} points and {len(names)} names were given.")
     return tuple(names)
+
+
+def _model_of_25(people):
+    """Tell BODY_25 from BODY_25B by where the points lie; None where neither makes a body."""
+    xy = np.where(people[..., 2:] > 0.3, people[..., :2], np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        height = np.nanmax(xy[..., 1], axis=1) - np.nanmin(xy[..., 1], axis=1)
+
+        def apart(one, others):
+            off = np.linalg.norm(xy[:, one] - xy[:, others].mean(axis=1), axis=-1)
+            return np.nanmedian(off / height)
+
+        # neck between shoulders and hip between hips; or eyes beside the nose, neck at shoulders
+        first = np.nanmax([apart(1, [2, 5]), apart(8, [9, 12])])
+        second = np.nanmax([apart(0, [1, 2]), apart(17, [5, 6])])
+    for model, own, other in ((BODY_25, first, second), (BODY_25B, second, first)):
+        if own < _CLOSE and own < 0.6 * other:
+            return model
+    return None

@@ -26,6 +26,7 @@ def import_keypoints(
     *,
     format: str = "auto",
     fps: float | None = None,
+    keypoints: list[str] | None = None,
     overwrite: bool = False,
 ) -> Outcome:
     """Take the 2D keypoints of a recording from another program's files, one for each camera.
@@ -47,6 +48,8 @@ def import_keypoints(
         JSON), coco (JSON); auto looks into the files.
     fps : float
         Frames per second, where there are no videos to tell.
+    keypoints : list of str
+        For openpose: names of the points in the files' order, where they cannot be told.
     overwrite : bool
         Write over keypoints that are there.
     """
@@ -67,7 +70,7 @@ def import_keypoints(
     found = []
     for camera, source in sources.items():
         kind = _recognised(source) if format == "auto" else format
-        found.append(_loaded(source, kind, camera, times))
+        found.append(_loaded(source, kind, camera, times, keypoints))
     names = project.skeleton.keypoints
     seen = _joined(found, names, project.individuals, times)
     sizes = _sizes(take, seen.cameras)
@@ -175,7 +178,7 @@ def _recognised(source):
     )
 
 
-def _loaded(source, kind, camera, times) -> Keypoints2D:
+def _loaded(source, kind, camera, times, keypoints=None) -> Keypoints2D:
     """Load one camera's file."""
     from pose3d.formats import deeplabcut, json_poses, sleap
 
@@ -186,7 +189,8 @@ def _loaded(source, kind, camera, times) -> Keypoints2D:
         "coco": json_poses.load_coco,
     }[kind]
     fps = times if isinstance(times, float) else 1 / float(np.median(np.diff(times)))
-    return load(source, camera=camera, fps=fps)
+    more = {"names": keypoints} if kind == "openpose" and keypoints else {}
+    return load(source, camera=camera, fps=fps, **more)
 
 
 def _joined(found, names, individuals, times) -> Keypoints2D:
@@ -224,7 +228,10 @@ def _joined(found, names, individuals, times) -> Keypoints2D:
             if which
         ]
         if extra:
-            told.append(f"of {len(one.individuals)} animals the last {extra} are left out")
+            told.append(
+                f"of {len(one.individuals)} animals the last {extra} are left out, whichever they "
+                "are in each frame"
+            )
         if told:
             warnings.warn(
                 f"Camera {one.cameras[0]!r}: {'; '.join(told)}.", DataWarning, stacklevel=3

@@ -10,7 +10,7 @@ from calibration.images import write_image
 from calibration.synthetic import ring_rig
 from pose3d.formats.deeplabcut import load_predictions
 from pose3d.formats.deeplabcut_tables import save_predictions
-from pose3d.formats.json_poses import load_coco, load_openpose, save_openpose
+from pose3d.formats.json_poses import BODY_25, BODY_25B, load_coco, load_openpose, save_openpose
 from pose3d.formats.keypoints import load_keypoints_2d
 from pose3d.keypoints import Keypoints2D
 from pose3d.project import Project
@@ -133,7 +133,11 @@ def test_real_files_of_other_programs_are_recognised(data_folder):
     person = next(pose.glob("cam*_json"))
     assert _recognised(person) == "openpose"
     found = _loaded(person, "openpose", "cam01", 60.0)
-    assert "RKnee" in found.keypoints
+    assert found.keypoints == BODY_25B
+    ankle, nose = (
+        np.nanmedian(found.xy[0, :, 0, BODY_25B.index(k), 1]) for k in ("LAnkle", "Nose")
+    )
+    assert ankle > nose + 200
     assert np.isfinite(found.xy).mean() > 0.8
     mouse = next((data_folder / "sleap_anipose_minimal_session").rglob("*analysis.h5"))
     assert _recognised(mouse) == "sleap"
@@ -150,3 +154,29 @@ def test_a_recording_without_videos_is_added_where_the_frame_rate_is_told(projec
     np.testing.assert_allclose(back.xy, seen.xy)
     np.testing.assert_allclose(back.times, seen.times)
     assert not Project.load(project).recording("gallop").videos
+
+
+def test_models_of_25_points_are_told_apart_or_refused(tmp_path, rng):
+    """The files do not say in which order the points are."""
+    body = {
+        "Nose": (0, -80), "Neck": (0, -60), "RShoulder": (-20, -60), "LShoulder": (20, -60),
+        "RElbow": (-28, -35), "LElbow": (28, -35), "RWrist": (-30, -10), "LWrist": (30, -10),
+        "MidHip": (0, 0), "RHip": (-10, 0), "LHip": (10, 0), "RKnee": (-11, 45), "LKnee": (11, 45),
+        "RAnkle": (-12, 88), "LAnkle": (12, 88), "REye": (-3, -83), "LEye": (3, -83),
+        "REar": (-7, -81), "LEar": (7, -81), "LBigToe": (16, 95), "LSmallToe": (20, 94),
+        "LHeel": (11, 94), "RBigToe": (-16, 95), "RSmallToe": (-20, 94), "RHeel": (-11, 94),
+        "UpperNeck": (0, -66), "HeadTop": (0, -96),
+    }  # fmt: skip
+    for model in (BODY_25, BODY_25B):
+        xy = np.array([body[name] for name in model]) * 3 + 400 + rng.normal(size=(6, 25, 2))
+        xy = xy[np.newaxis, :, np.newaxis]
+        seen = Keypoints2D(xy, np.ones(xy.shape[:-1]), ("a",), ("p",), model, np.arange(6) / 30)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        save_openpose(folder, seen, "a")
+        assert load_openpose(folder, camera="a", fps=30).keypoints == model
+    wild = Keypoints2D(
+        rng.uniform(0, 900, size=xy.shape), seen.likelihood, ("a",), ("p",), model, seen.times
+    )
+    save_openpose(tmp_path / "wild", wild, "a")
+    with pytest.raises(DataError, match="--keypoints"):
+        load_openpose(tmp_path / "wild", camera="a", fps=30)
