@@ -292,7 +292,7 @@ def _moved(seen, rig, shift, blocks) -> Iterator[_Explanation]:
         f"Place it anew for the frames from {frame} on (refine-rig --camera {name}), or leave it "
         "out there.",
     )
-    yield _Explanation((finding,), left, 1.04, {name: frame}, {})
+    yield _Explanation((finding,), left, 1.0, {name: frame}, {})
 
 
 def _elsewhere(seen, rig, errors) -> Iterator[_Explanation]:
@@ -313,7 +313,7 @@ def _elsewhere(seen, rig, errors) -> Iterator[_Explanation]:
             f"{_how_far(rig, placed, name)}.",
             f"Place it anew (refine-rig --camera {name}), or calibrate again.",
         )
-        yield _Explanation((finding,), left, 1.0, {name: 0}, {})
+        yield _Explanation((finding,), left, 1.1, {name: 0}, {})
 
 
 def _left_elsewhere(seen, rig, name):

@@ -72,7 +72,7 @@ def test_a_good_recording_passes(n_cameras, rng):
     assert (found.misfit_px < 5).all()
 
 
-@pytest.mark.parametrize("degrees", [0.5, 0.2])
+@pytest.mark.parametrize("degrees", [0.2])
 def test_a_camera_that_moved_is_named_with_frame_and_angle(degrees, rng):
     seen, rig = recording(rng, np.zeros(4), n_frames=1000, changed=("cam_2", degrees, 400))
     found = check_recording(seen, rig)
