@@ -3,6 +3,7 @@
 import os
 import sys
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -57,7 +58,7 @@ def show_recording(
     from pose3d.viewer import write_viewer
 
     project = Project.load(project)
-    take = project.recording(recording)
+    take = _as_analysed(project, recording)
     seen = _load_seen(project, recording)
     path_3d = most_refined(project.keypoints_3d_path(recording), "refined")
     path = None if path_3d is None else load_keypoints_3d(path_3d)
@@ -131,7 +132,7 @@ def create_labeled_video(
     from pose3d.project import Project
 
     project = Project.load(project)
-    take = project.recording(recording)
+    take = _as_analysed(project, recording)
     seen = _load_seen(project, recording)
     if seen is None:
         raise FileNotFoundError(
@@ -181,6 +182,21 @@ def create_labeled_video(
         ),
         figures={"n_frames": seen.n_frames, "mb": out.stat().st_size / 1e6},
     )
+
+
+def _as_analysed(project, recording):
+    """Return the recording with the lateness by which its keypoints were matched to frames.
+
+    That which was stored since (sync-recording) moves points between frames, not frames.
+    """
+    from pose3d.formats.keypoints import read_origin
+    from pose3d.steps.checking import applied_offsets
+
+    take, path = project.recording(recording), project.keypoints_2d_path(recording)
+    origin = read_origin(path) if path.is_file() else {}
+    if "applied_offsets" not in origin:
+        return take
+    return replace(take, offsets=applied_offsets(origin, take.cameras))
 
 
 def _load_seen(project, recording):
