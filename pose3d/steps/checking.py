@@ -41,7 +41,7 @@ def check_recording(
         filter-keypoints writes its own.
     """
     from pose3d import consistency, swaps
-    from pose3d.formats.keypoints import save_keypoints_2d
+    from pose3d.formats.keypoints import read_origin, save_keypoints_2d
 
     project, seen, rig, paths = _opened(project, recording, calibration)
     cutoff = project.pcutoff if min_likelihood is None else min_likelihood
@@ -58,6 +58,7 @@ def check_recording(
             out = out.with_name(f"{recording}.filtered.h5")
             arguments = {"recording": recording, "min_likelihood": cutoff, "n_swapped": n_swapped}
             origin = provenance("check_recording", arguments, paths)
+            origin["applied_offsets"] = read_origin(paths["keypoints"]).get("applied_offsets", {})
             repaired = swaps.repair_swaps(seen, project.skeleton, swapped)
             save_keypoints_2d(out, repaired, origin)
             words += ", repaired (triangulate-recording --filtered takes them)."

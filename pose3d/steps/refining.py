@@ -100,7 +100,11 @@ def filter_keypoints(
         "min_likelihood": min_likelihood,
         **options.get(method, {}),
     }
-    save_keypoints_2d(out, after, provenance("filter_keypoints", arguments, inputs))
+    origin = provenance("filter_keypoints", arguments, inputs)
+    # a filter changes points, not the moments at which frames were taken
+    first = next(iter(inputs.values()))
+    origin["applied_offsets"] = read_origin(first).get("applied_offsets", {})
+    save_keypoints_2d(out, after, origin)
     moved = np.linalg.norm(after.xy - before.xy, axis=-1)
     table = [
         {

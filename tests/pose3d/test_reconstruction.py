@@ -32,6 +32,7 @@ from pose3d.steps.projects import add_recording, create_project
 from pose3d.steps.reconstruction import calibrate_rig
 from pose3d.steps.refining import filter_keypoints, refine_trajectory
 from pose3d.steps.triangulating import triangulate_recording
+from pose3d.timeshift import shift_times
 
 KEYPOINTS = ("nose", "tail")
 
@@ -326,6 +327,9 @@ def test_lateness_is_stored_and_applied(walking):
     before = np.nanmedian(np.linalg.norm(late.xyz[:, 0] - places, axis=-1))
     after = np.nanmedian(np.linalg.norm(found.xyz[:, 0] - places, axis=-1))
     assert after < 0.6 * before
+    filter_keypoints(project, "trot", window=3)
+    smooth = load_keypoints_3d(triangulate_recording(project, "trot", filtered=True).path)
+    assert np.nanmedian(np.linalg.norm(smooth.xyz[:, 0] - places, axis=-1)) < 0.8 * before
     again = sync_recording(project, "trot", dry_run=True)
     assert again.figures["offsets"][name] == pytest.approx(2.3 / 50, abs=0.002)
 
@@ -344,3 +348,19 @@ def test_a_recording_is_checked_against_its_calibration(walking, monkeypatch):
     with pytest.warns(DataWarning, match="do not agree"):
         triangulate_recording(project, "trot", trust_calibration=True)
     assert "half the size" in check_recording(project, "trot").failed
+
+
+def test_lateness_that_was_applied_when_frames_were_matched_is_not_applied_twice(walking):
+    project, places = walking
+    path = Project.load(project).keypoints_2d_path("trot")
+    name = load_keypoints_2d(path).cameras[1]
+    sync_recording(project, "trot")
+    right = load_keypoints_3d(triangulate_recording(project, "trot").path)
+    seen = shift_times(load_keypoints_2d(path), np.array([0, 2 / 50, 0]))
+    save_keypoints_2d(path, seen, {"step": "analyze", "applied_offsets": {name: 2 / 50}})
+    for filtered in (False, True):
+        if filtered:
+            filter_keypoints(project, "trot", method="savgol", window=3)
+        found = load_keypoints_3d(triangulate_recording(project, "trot", filtered=filtered).path)
+        apart = np.linalg.norm(found.xyz - right.xyz, axis=-1)
+        assert np.nanmedian(apart) < 1.0
