@@ -7,6 +7,7 @@ promises nothing, since of a point that moves it picks one rather than averages.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import signal
@@ -23,7 +24,10 @@ _FRAMES = 20_000
 #: Networks that the usual spread of a keypoint counts for beside those of one frame.
 _PRIOR = 4.0
 
-#: Share by which steps in time may differ for a low-pass filter to mean anything.
+#: Frames by which the ends of a stretch are told from its middle in a low-pass filter.
+_LONG = 400
+
+#: Share by which steps in time may differ for a filter that counts frames to mean anything.
 _UNEVEN = 0.25
 
 
@@ -65,7 +69,7 @@ def filter_keypoints(
     ValueError
         If an argument is out of range.
     DataError
-        If the frames are too unevenly spaced for a low-pass filter.
+        If the frames are too unevenly spaced for savgol or butterworth.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}.")
@@ -84,6 +88,7 @@ def filter_keypoints(
         found = _median(xy, window)
     else:
         sections = None
+        _check_even(keypoints_2d)
         if method == "butterworth":
             sections = _low_pass(keypoints_2d, cutoff_hz)
         found = xy.copy()
@@ -106,38 +111,60 @@ def _runs(there):
 
 
 def _filtered(xy, sections, window, polynomial):
-    """Filter one stretch; return also what is left of the variance of white noise."""
+    """Filter one stretch; return also what is left of the variance of white noise, by frame."""
     n = len(xy)
     if sections is None:
         if n < window:
             return xy, 1.0
-        weights = signal.savgol_coeffs(window, polynomial)
-        return signal.savgol_filter(xy, window, polynomial, axis=0), float((weights**2).sum())
+        found = signal.savgol_filter(xy, window, polynomial, axis=0)
+        return found, _left_of_noise(n, window, polynomial, None)
     pad = 3 * (2 * len(sections) + 1)
     if n <= pad:
         return xy, 1.0
-    # the response to one point alone tells what is left of independent noise
-    alone = np.zeros(min(n, 2001))
-    alone[len(alone) // 2] = 1.0
-    share = float((signal.sosfiltfilt(sections, alone) ** 2).sum())
-    return signal.sosfiltfilt(sections, xy, axis=0), min(share, 1.0)
+    kept = tuple(map(tuple, sections.tolist()))
+    return signal.sosfiltfilt(sections, xy, axis=0), _left_of_noise(n, 0, 0, kept)
+
+
+@lru_cache(maxsize=512)
+def _left_of_noise(n_frames, window, polynomial, sections):
+    """Return the share of the variance of white noise that a filter leaves in each frame.
+
+    At the ends of a stretch a filter has fewer frames to average.
+    """
+    n = min(n_frames, 4 * window if sections is None else _LONG)
+    every = np.eye(n)
+    if sections is None:
+        response = signal.savgol_filter(every, window, polynomial, axis=0)
+    else:
+        response = signal.sosfiltfilt(np.array(sections), every, axis=0)
+    own = (response**2).sum(axis=1)
+    if n == n_frames:
+        return own
+    half = n // 2
+    middle = np.full(n_frames - 2 * half, own[half])
+    return np.concatenate([own[:half], middle, own[n - half :]])
+
+
+def _check_even(keypoints_2d):
+    """Refuse frames that are too unevenly spaced for a filter that counts them."""
+    fps, steps = keypoints_2d.fps, np.diff(keypoints_2d.times)
+    uneven = np.abs(steps * fps - 1)
+    if uneven.max() > _UNEVEN:
+        frame = int(uneven.argmax()) + 1
+        raise DataError(
+            f"Frame {frame} comes {steps[frame - 1]:.4g} s after the one before, and the usual "
+            f"step is {1 / fps:.4g} s: this filter needs even steps. Use median, or "
+            "refine-trajectory, which knows the times."
+        )
 
 
 def _low_pass(keypoints_2d, cutoff_hz):
     """Return the sections of the filter."""
-    fps, steps = keypoints_2d.fps, np.diff(keypoints_2d.times)
+    fps = keypoints_2d.fps
     if not 0 < cutoff_hz < fps / 2:
         raise ValueError(
             f"cutoff_hz is {cutoff_hz}; expected a frequency above 0 and below half of the "
             f"{fps:.4g} frames a second."
-        )
-    worst = np.abs(steps * fps - 1).max()
-    if worst > _UNEVEN:
-        frame = int(np.abs(steps * fps - 1).argmax()) + 1
-        raise DataError(
-            f"Frame {frame} comes {steps[frame - 1]:.4g} s after the one before, and the usual "
-            f"step is {1 / fps:.4g} s: a low-pass filter needs even steps. Use median or savgol, "
-            "or refine-trajectory, which knows the times."
         )
     # the filter runs twice: each run is half as steep
     return signal.butter(2, cutoff_hz, fs=fps, output="sos")

@@ -40,13 +40,52 @@ _CLOSE = 0.2
 _LARGEST = 1 << 30
 
 
-def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=None) -> Keypoints2D:
+def frame_numbers(folder: str | os.PathLike) -> dict[int, Path]:
+    """Return the JSON files of a folder by the last number in their names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    DataError
+        If it holds no such files.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No folder {folder}; OpenPose writes one with a file a frame.")
+    files = {}
+    for path in sorted(folder.glob("*.json")):
+        number = _last_number(path.stem.removesuffix("_keypoints"))
+        if number is not None:
+            files[number] = path
+    if not files:
+        raise DataError(f"{folder} holds no JSON file with a frame number in its name.")
+    return files
+
+
+def picture_numbers(path: str | os.PathLike) -> list[int]:
+    """Return the numbers of the pictures of a file of COCO keypoints; none if some have none."""
+    content = _read_json(Path(path))
+    images = content.get("images", []) if isinstance(content, dict) else []
+    numbers = [_last_number(Path(str(image.get("file_name", ""))).stem) for image in images]
+    return [] if None in numbers or len(set(numbers)) < len(numbers) else numbers
+
+
+def _last_number(text):
+    """Return the last number in a name; None without one."""
+    numbers = re.findall(r"\d+", text)
+    return int(numbers[-1]) if numbers else None
+
+
+def load_openpose(
+    folder: str | os.PathLike, *, camera: str, fps: float, names=None, first: int | None = None
+) -> Keypoints2D:
     """Load a folder of OpenPose's JSON files, one for each frame.
 
     Parameters
     ----------
     folder : path
-        The folder; frames are numbered by the last number in each file's name, from the lowest.
+        The folder; frames are numbered by the last number in each file's name.
     camera : str
         The camera that took the video.
     fps : float
@@ -54,6 +93,8 @@ def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=N
     names : sequence of str, optional
         Names of the points in order. Unless given, 17 points are COCO's, and 25 are those of the
         model, BODY_25 or BODY_25B, in whose order they make a body: the files do not tell.
+    first : int, optional
+        The number of the first frame, so that cameras begin together; the lowest unless given.
 
     Returns
     -------
@@ -68,17 +109,7 @@ def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=N
         If it holds no such files, or one that is damaged; it is named.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"No folder {folder}: OpenPose writes one JSON file for each frame."
-        )
-    files = {}
-    for path in sorted(folder.glob("*.json")):
-        numbers = re.findall(r"\d+", path.stem.removesuffix("_keypoints"))
-        if numbers:
-            files[int(numbers[-1])] = path
-    if not files:
-        raise DataError(f"{folder} holds no JSON file with a frame number in its name.")
+    files = frame_numbers(folder)
     people = {}
     for number, path in files.items():
         content = _read_json(path)
@@ -99,7 +130,7 @@ def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=N
     n_keypoints = sizes.pop()
     everybody = [person for frame in people.values() for person in frame]
     names = _names(names, np.stack(everybody), folder)
-    first, last = min(files), max(files)
+    first, last = min(files) if first is None else first, max(files)
     n_people = max(len(frame) for frame in people.values())
     xy = np.full((1, last - first + 1, n_people, n_keypoints, 2), np.nan)
     likelihood = np.zeros(xy.shape[:-1])
@@ -113,18 +144,22 @@ def load_openpose(folder: str | os.PathLike, *, camera: str, fps: float, names=N
     return Keypoints2D(xy, likelihood, (camera,), individuals, names, times)
 
 
-def load_coco(path: str | os.PathLike, *, camera: str, fps: float) -> Keypoints2D:
+def load_coco(
+    path: str | os.PathLike, *, camera: str, fps: float, first: int | None = None
+) -> Keypoints2D:
     """Load a file of COCO keypoints, a picture a frame.
 
     Parameters
     ----------
     path : path
-        The .json with images, annotations and categories; pictures count as frames in the order
-        of their names.
+        The .json with images, annotations and categories. A picture's frame is the last number in
+        its name; where there is none, or it comes twice, pictures are frames in their names' order.
     camera : str
         The camera that took the pictures.
     fps : float
         Frames per second.
+    first : int, optional
+        The number of the first frame; the lowest unless given.
 
     Returns
     -------
@@ -148,7 +183,8 @@ def load_coco(path: str | os.PathLike, *, camera: str, fps: float) -> Keypoints2
             )
         names = named.pop()
         images = sorted(content["images"], key=lambda image: str(image["file_name"]))
-        frames = {image["id"]: i for i, image in enumerate(images)}
+        frames = _picture_frames(images, first)
+        n_frames = max(frames.values(), default=-1) + 1
         places: dict[int, list] = {}
         for annotation in content["annotations"]:
             points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
@@ -166,7 +202,7 @@ def load_coco(path: str | os.PathLike, *, camera: str, fps: float) -> Keypoints2
     if not images or not places:
         raise DataError(f"{path} holds no annotated picture.")
     n_people = max(len(one) for one in places.values())
-    xy = np.full((1, len(images), n_people, len(names), 2), np.nan)
+    xy = np.full((1, n_frames, n_people, len(names), 2), np.nan)
     likelihood = np.zeros(xy.shape[:-1])
     for frame, people in places.items():
         for i, points in enumerate(people):
@@ -180,9 +216,18 @@ def load_coco(path: str | os.PathLike, *, camera: str, fps: float) -> Keypoints2
         (camera,),
         tuple(f"animal {i}" for i in range(n_people)) if n_people > 1 else ("animal",),
         names,
-        np.arange(len(images)) / fps,
+        np.arange(n_frames) / fps,
         image_sizes=np.array([size.pop()]) if len(size) == 1 else None,
     )
+
+
+def _picture_frames(images, first):
+    """Return the frame of each picture by its id."""
+    numbers = [_last_number(Path(str(image["file_name"])).stem) for image in images]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        return {image["id"]: i for i, image in enumerate(images)}
+    first = min(numbers) if first is None else first
+    return {image["id"]: number - first for image, number in zip(images, numbers, strict=True)}
 
 
 def save_openpose(folder: str | os.PathLike, keypoints_2d: Keypoints2D, camera: str) -> None:

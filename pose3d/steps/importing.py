@@ -67,10 +67,15 @@ def import_keypoints(
         raise ValueError(f"format is {format!r}; expected auto, {', '.join(FORMATS)}.")
     sources = _by_camera(files, project.cameras)
     times = _times(take, sources, fps)
-    found = []
-    for camera, source in sources.items():
-        kind = _recognised(source) if format == "auto" else format
-        found.append(_loaded(source, kind, camera, times, keypoints))
+    kinds = {
+        camera: _recognised(source) if format == "auto" else format
+        for camera, source in sources.items()
+    }
+    first = _first_frame(sources, kinds)
+    found = [
+        _loaded(source, kinds[camera], camera, times, keypoints, first)
+        for camera, source in sources.items()
+    ]
     names = project.skeleton.keypoints
     seen = _joined(found, names, project.individuals, times)
     sizes = _sizes(take, seen.cameras)
@@ -158,6 +163,17 @@ def _times(take, sources, fps):
     return float(fps)
 
 
+def _first_frame(sources, kinds):
+    """Return the lowest frame number of all files, so that their cameras begin together."""
+    from pose3d.formats.json_poses import frame_numbers, picture_numbers
+
+    read = {"openpose": frame_numbers, "coco": picture_numbers}
+    numbers = [
+        read[kinds[camera]](source) for camera, source in sources.items() if kinds[camera] in read
+    ]
+    return min((min(each) for each in numbers if each), default=None)
+
+
 def _recognised(source):
     """Tell a format by what a file holds."""
     import h5py
@@ -178,7 +194,7 @@ def _recognised(source):
     )
 
 
-def _loaded(source, kind, camera, times, keypoints=None) -> Keypoints2D:
+def _loaded(source, kind, camera, times, keypoints=None, first=None) -> Keypoints2D:
     """Load one camera's file."""
     from pose3d.formats import deeplabcut, json_poses, sleap
 
@@ -190,6 +206,8 @@ def _loaded(source, kind, camera, times, keypoints=None) -> Keypoints2D:
     }[kind]
     fps = times if isinstance(times, float) else 1 / float(np.median(np.diff(times)))
     more = {"names": keypoints} if kind == "openpose" and keypoints else {}
+    if kind in ("openpose", "coco"):
+        more["first"] = first
     return load(source, camera=camera, fps=fps, **more)
 
 

@@ -180,3 +180,31 @@ def test_models_of_25_points_are_told_apart_or_refused(tmp_path, rng):
     save_openpose(tmp_path / "wild", wild, "a")
     with pytest.raises(DataError, match="--keypoints"):
         load_openpose(tmp_path / "wild", camera="a", fps=30)
+
+
+def test_cameras_whose_files_begin_at_other_frames_stay_together(project, seen, tmp_path):
+    save_openpose(tmp_path / "left", seen, "left")
+    save_openpose(tmp_path / "top", seen, "top")
+    for frame in range(4):
+        (tmp_path / "top" / f"top_{frame:012d}_keypoints.json").unlink()
+    files = [str(tmp_path / "left"), str(tmp_path / "top")]
+    outcome = import_keypoints(project, "trot", files, keypoints=list(NAMES))
+    back = load_keypoints_2d(outcome.path)
+    np.testing.assert_allclose(back.xy[:, 4:], seen.xy[:, 4:])
+    assert np.isnan(back.xy[1, :4]).all()
+
+
+def test_pictures_without_leading_zeros_are_in_the_order_of_their_numbers(tmp_path):
+    content = {
+        "images": [
+            {"id": i, "file_name": f"img{i}.png", "width": 64, "height": 48} for i in range(12)
+        ],
+        "categories": [{"id": 1, "keypoints": ["nose"]}],
+        "annotations": [
+            {"image_id": i, "category_id": 1, "keypoints": [i + 0.5, 1.5, 2]} for i in range(12)
+        ],
+    }
+    path = tmp_path / "top.json"
+    path.write_text(json.dumps(content))
+    found = load_coco(path, camera="top", fps=30)
+    np.testing.assert_array_equal(found.xy[0, :, 0, 0, 0], np.arange(12))

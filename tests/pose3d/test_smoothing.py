@@ -93,8 +93,9 @@ def test_what_a_filter_cannot_do_is_refused():
         filter_keypoints(noisy, "butterworth", cutoff_hz=25)
     times = np.array(noisy.times)
     times[200:] += 1
-    with pytest.raises(DataError, match="Frame 200 comes"):
-        filter_keypoints(replace(noisy, times=times), "butterworth")
+    for method in ("butterworth", "savgol"):
+        with pytest.raises(DataError, match="Frame 200 comes"):
+            filter_keypoints(replace(noisy, times=times), method)
 
 
 def test_an_ensemble_knows_where_it_is_unsure(rng):
@@ -124,3 +125,13 @@ def test_a_point_that_one_network_alone_found_has_no_spread(rng):
     together = combine_networks([seen(exact), seen(gone), seen(gone)])
     assert np.isnan(together.covariance[0, 7]).all()
     np.testing.assert_array_equal(together.xy[0, 7, 0], exact[0, 7])
+
+
+@pytest.mark.parametrize(("method", "window"), [("savgol", 5), ("savgol", 11), ("butterworth", 5)])
+@pytest.mark.parametrize("n_frames", [60, 900])
+def test_the_variance_is_true_at_the_ends_of_a_stretch_too(method, window, n_frames, rng):
+    noise = rng.normal(size=(400, n_frames, 3, 2))
+    covariance = np.broadcast_to(np.eye(2), (400, n_frames, 1, 3, 2, 2))
+    found = filter_keypoints(seen(noise, covariance=covariance), method, window=window)
+    ratio = found.xy.var(axis=(0, 2, 3, 4)) / found.covariance[0, :, 0, 0, 0, 0]
+    assert np.abs(ratio - 1).max() < 0.2
