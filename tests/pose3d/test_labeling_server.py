@@ -98,8 +98,11 @@ def test_strangers_are_refused(server, headers):
     for path in ("/api/project", "/", "/api/image/trot/cam_1/0"):
         answer, _ = ask(server, path, **headers)
         assert answer.status in (400, 403)
-    body = {"changes": []}
-    assert ask(server, "/api/change/trot", "POST", body, **headers)[0].status in (400, 403)
+    try:
+        answer, _ = ask(server, "/api/change/trot", "POST", {"changes": []}, **headers)
+    except ConnectionError:
+        return  # it hung up before the body was sent: refused as well
+    assert answer.status in (400, 403)
 
 
 def test_the_token_stands_in_the_pages_link_alone(server):
