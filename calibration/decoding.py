@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from calibration.containers import (
     Claim,
@@ -18,6 +19,7 @@ from calibration.containers import (
     stamps_are_exact,
 )
 from calibration.errors import DataError, DataWarning
+from calibration.planes import Planes, to_planes
 
 #: Seeking flushes the decoder; below this many frames decoding on is as quick.
 SEEK_GAIN = 8
@@ -27,6 +29,9 @@ _LUMA_PLANES = ("gray", "yuv4", "yuvj4", "yuva4", "nv12", "nv21", "nv16")
 
 #: FFmpeg's code of the full colour range.
 _FULL = 2
+
+#: FFmpeg's codes of the colour matrices that are BT.601, and of none given, which counts as it.
+_BT601 = (2, 5, 6)
 
 _LIMITED_TO_FULL = np.clip(np.round((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
 
@@ -41,13 +46,19 @@ class Frame:
         Its number in the video, from 0.
     time : float
         Seconds since the first frame.
-    image : ndarray of uint8 of shape (height, width, 3) or (height, width)
-        RGB, or luma.
+    image : ndarray of uint8 of shape (height, width, 3) or (height, width), or Planes
+        RGB, luma, or what the file stores.
     """
 
     index: int
     time: float
-    image: np.ndarray
+    image: np.ndarray | Planes
+
+
+def _plane(plane, width, height):
+    """Return a plane of a frame as an array, without copying it."""
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[:height, :width]
 
 
 def _luma(frame):
@@ -55,15 +66,32 @@ def _luma(frame):
     name = frame.format.name
     if not name.startswith(_LUMA_PLANES) or frame.format.components[0].bits != 8:
         return frame.to_ndarray(format="gray")
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    image = rows[: frame.height, : frame.width]
+    image = _plane(frame.planes[0], frame.width, frame.height)
     full = name.startswith(("gray", "yuvj")) or frame.color_range == _FULL
     return image.copy() if full else cv2.LUT(image, _LIMITED_TO_FULL)
 
 
+def _planes(frame):
+    """Brightness and colour of a frame: its own planes where they are BT.601, 16 to 235."""
+    name = frame.format.name
+    if not name.startswith(("yuv4", "yuvj4")) or frame.format.components[0].bits != 8:
+        return to_planes(frame.to_ndarray(format="rgb24"))
+    full = name.startswith("yuvj") or frame.color_range == _FULL
+    if full or frame.colorspace not in _BT601:
+        frame = frame.reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+        )
+    # the arrays keep the frame's memory alive
+    return Planes(*(_plane(plane, plane.width, plane.height) for plane in frame.planes[:3]))
+
+
 def _image(frame, pixels):
-    """Turn a decoded frame into an upright array."""
+    """Turn a decoded frame into upright arrays."""
+    if pixels == "planes":
+        planes, quarter_turns = _planes(frame), round(frame.rotation / 90) % 4
+        return Planes(*(np.rot90(part, quarter_turns) for part in planes))
     image = _luma(frame) if pixels == "luma" else frame.to_ndarray(format="rgb24")
     quarter_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image

@@ -8,12 +8,13 @@ import numpy as np
 
 from calibration.errors import DataError
 from calibration.files import atomic_path
+from calibration.planes import Planes, to_planes
 
 #: File name endings that count as pictures.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 #: What a picture or frame can be asked for as.
-PIXELS = ("rgb", "luma")
+PIXELS = ("rgb", "luma", "planes")
 
 
 def natural_key(name: str) -> tuple:
@@ -39,7 +40,7 @@ def image_files(folder: str | Path) -> list[Path]:
 
 
 def check_pixels(pixels: str) -> None:
-    """Refuse what is neither "rgb" nor "luma"."""
+    """Refuse what is none of `PIXELS`."""
     if pixels not in PIXELS:
         raise ValueError(f"pixels is {pixels!r}; expected one of {', '.join(PIXELS)}.")
 
@@ -57,19 +58,19 @@ def _is_cut(data):
     return False
 
 
-def read_image(path: str | Path, *, pixels: str = "rgb") -> np.ndarray:
+def read_image(path: str | Path, *, pixels: str = "rgb") -> np.ndarray | Planes:
     """Read a picture, turned as its EXIF orientation says.
 
     Parameters
     ----------
     path : path
         A JPEG, PNG, BMP, TIFF or WebP file. Deeper pictures become 8 bit.
-    pixels : {"rgb", "luma"}
+    pixels : {"rgb", "luma", "planes"}
         What to give.
 
     Returns
     -------
-    ndarray of uint8 of shape (height, width, 3) or (height, width)
+    ndarray of uint8 of shape (height, width, 3) or (height, width), or Planes
 
     Raises
     ------
@@ -95,7 +96,10 @@ def read_image(path: str | Path, *, pixels: str = "rgb") -> np.ndarray:
             f"{path} cannot be read as a picture ({len(data)} bytes, starting with "
             f"{data[:8]!r}). Copy it again from its source, or remove it."
         )
-    return image if pixels == "luma" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if pixels == "luma":
+        return image
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return to_planes(image) if pixels == "planes" else image
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:

@@ -21,6 +21,7 @@ from calibration.containers import Claim, check_local_file, opened, packet_index
 from calibration.decoding import Decoder, Frame, read_all, read_by_counting, read_by_seeking
 from calibration.errors import DataError, DataWarning
 from calibration.images import check_pixels, image_files, read_image, write_image
+from calibration.planes import Planes
 from calibration.video_writing import VideoWriter
 
 __all__ = [
@@ -143,7 +144,7 @@ def frame_times(path: str | Path) -> np.ndarray:
     return packet_index(path).seconds
 
 
-def read_frame(path: str | Path, index: int, *, pixels: str = "rgb") -> np.ndarray:
+def read_frame(path: str | Path, index: int, *, pixels: str = "rgb") -> np.ndarray | Planes:
     """Read one frame of a video or of a folder of pictures.
 
     Parameters
@@ -152,12 +153,12 @@ def read_frame(path: str | Path, index: int, *, pixels: str = "rgb") -> np.ndarr
         The video.
     index : int
         Number of the frame, from 0.
-    pixels : {"rgb", "luma"}
+    pixels : {"rgb", "luma", "planes"}
         What to give.
 
     Returns
     -------
-    ndarray of uint8 of shape (height, width, 3) or (height, width)
+    ndarray of uint8 of shape (height, width, 3) or (height, width), or Planes
 
     Raises
     ------
@@ -185,8 +186,9 @@ def read_frames(
     frames : iterable of int, optional
         Numbers of the frames to read, in any order; they come out sorted, each once. Reading
         jumps to them where that is quicker, and every frame is checked by its time stamp.
-    pixels : {"rgb", "luma"}
-        Colour, or brightness from 0 to 255 (what the file stores: quicker).
+    pixels : {"rgb", "luma", "planes"}
+        Colour, or brightness from 0 to 255 (what the file stores: quicker), or brightness and
+        colour as the file stores them, which `VideoWriter` takes as they are.
 
     Yields
     ------
@@ -240,10 +242,11 @@ def _read_folder(folder, files, wanted, pixels):
         except DataError as error:
             broken.append(str(error))
             continue
-        size, first = size or image.shape[:2], first or path
-        if image.shape[:2] != size:
+        shape = (image.y if pixels == "planes" else image).shape
+        size, first = size or shape[:2], first or path
+        if shape[:2] != size:
             raise DataError(
-                f"{path} has {image.shape[1]} x {image.shape[0]} pixels and {first.name} has "
+                f"{path} has {shape[1]} x {shape[0]} pixels and {first.name} has "
                 f"{size[1]} x {size[0]}; the pictures of one camera must have one size."
             )
         yield Frame(int(index), float(index / FOLDER_FPS), image)

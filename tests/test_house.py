@@ -27,6 +27,7 @@ FLOORS = {
     "calibration.recordings": 1,
     "calibration.results": 1,
     "calibration.rotations": 1,
+    "calibration.planes": 2,
     "calibration.multiview": 2,
     "calibration.poses": 2,
     "calibration.normals": 2,

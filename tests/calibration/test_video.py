@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from calibration.errors import DataError, DataWarning
+from calibration.planes import Planes, to_planes, to_ycc
 from calibration.video import (
     FOLDER_FPS,
     VideoWriter,
@@ -135,14 +136,19 @@ def test_full_range_video_is_not_stretched(tmp_path):
     assert abs(int(luma[48, 30]) - 10) <= 3
 
 
-def test_rotation_is_applied_to_pictures_and_size(video, tmp_path):
+def turn(video, path):
+    """Copy a video, to be shown turned by a quarter."""
     data = bytearray(video.read_bytes())
     matrix = data.find(b"tkhd") + 44
     data[matrix : matrix + 36] = struct.pack(
         ">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, SIZE[1] << 16, 0, 1 << 30
     )
-    turned = tmp_path / "turned.mp4"
-    turned.write_bytes(data)
+    path.write_bytes(data)
+    return path
+
+
+def test_rotation_is_applied_to_pictures_and_size(video, tmp_path):
+    turned = turn(video, tmp_path / "turned.mp4")
     assert probe_video(turned).image_size == SIZE[::-1]
     upright = read_frame(video, 5, pixels="luma")
     np.testing.assert_array_equal(read_frame(turned, 5, pixels="luma"), np.rot90(upright, -1))
@@ -341,6 +347,88 @@ def test_colours_survive_writing_and_reading(tmp_path):
     back = read_frame(tmp_path / "colours.mp4", 0).astype(int)
     for y, x in ((16, 16), (48, 48), (16, 48), (48, 16)):
         assert np.abs(back[y, x] - image[y, x]).max() <= 4
+
+
+COLOURS = ((200, 60, 30), (20, 90, 220), (128, 128, 128), (30, 160, 60))
+
+
+def quarters():
+    """A picture of four colours."""
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:32, :48], image[:32, 48:], image[32:, :48], image[32:, 48:] = COLOURS
+    return image
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "matrix"),
+    [
+        ("plain.mp4", "libx264", "yuv420p", 2),
+        ("fine.mp4", "libx264", "yuv444p", 2),
+        ("hd.mp4", "libx264", "yuv420p", 1),
+        ("full.avi", "mjpeg", "yuvj420p", 2),
+        ("deep.mkv", "ffv1", "yuv420p10le", 2),
+        ("rgb.mkv", "ffv1", "bgr0", 2),
+        ("grey.mkv", "ffv1", "gray", 2),
+    ],
+)
+def test_planes_show_the_colours_that_rgb_shows(tmp_path, name, codec, pix_fmt, matrix):
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, pix_fmt
+        stream.codec_context.colorspace = matrix
+        frame = av.VideoFrame.from_ndarray(quarters(), "rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    rgb, planes = (read_frame(path, 0, pixels=pixels) for pixels in ("rgb", "planes"))
+    brightness = to_planes(rgb).y.astype(int)
+    for y, x in ((16, 24), (16, 72), (48, 24), (48, 72)):
+        fine = planes.u.shape == planes.y.shape
+        ycc = [int(part[y, x] if i == 0 or fine else part[y // 2, x // 2])
+               for i, part in enumerate(planes)]  # fmt: skip
+        assert np.abs(np.subtract(ycc, to_ycc(tuple(rgb[y, x].tolist())))).max() <= 3
+        assert abs(ycc[0] - brightness[y, x]) <= 2
+
+
+def test_planes_are_written_as_they_are(tmp_path):
+    path, again = tmp_path / "colours.mp4", tmp_path / "again.mp4"
+    with VideoWriter(path, 30, crf=1) as writer:
+        writer.write(quarters())
+    with VideoWriter(again, 30, crf=1, quick=True) as writer:
+        canvas = Planes.blank(96, 64)
+        for part, whole in zip(read_frame(path, 0, pixels="planes"), canvas, strict=True):
+            whole[:] = part
+        writer.write(canvas)
+        canvas.y[:] = 16  # the writer has its own copy
+        with pytest.raises(ValueError, match=r"shape \(64, 90, 3\); expected \(64, 96, 3\)"):
+            writer.write(Planes.blank(90, 64))
+    difference = read_frame(again, 0).astype(int) - read_frame(path, 0)
+    assert np.abs(difference).max() <= 3
+
+
+def test_pictures_of_odd_size_and_turned_videos_are_read_as_planes(tmp_path, video):
+    write_image(tmp_path / "odd.png", np.full((33, 47, 3), COLOURS[0], np.uint8))
+    y, u, v = read_image(tmp_path / "odd.png", pixels="planes")
+    assert (y.shape, u.shape, v.shape) == ((33, 47), (17, 24), (17, 24))
+    assert (y[32, 46], u[16, 23], v[16, 23]) == pytest.approx(to_ycc(COLOURS[0]), abs=1)
+    assert next(read_frames(tmp_path, pixels="planes")).image.y.shape == (33, 47)
+    turned = turn(video, tmp_path / "turned.mp4")
+    upright = read_frame(video, 5, pixels="planes")
+    for part, whole in zip(read_frame(turned, 5, pixels="planes"), upright, strict=True):
+        np.testing.assert_array_equal(part, np.rot90(whole, -1))
+
+
+def test_an_encoder_that_fails_in_its_thread_is_heard(tmp_path, monkeypatch):
+    def fail(self, frame):
+        raise DataError("disk full")
+
+    monkeypatch.setattr(VideoWriter, "_encode", fail)
+    with (
+        pytest.raises(DataError, match="disk full"),
+        VideoWriter(tmp_path / "out.mp4", 30) as writer,
+    ):
+        writer.write(numbered(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_odd_sizes_are_padded_and_a_change_of_size_is_refused(tmp_path):
