@@ -36,7 +36,7 @@ class VideoWriter:
     max_bit_rate : float, optional
         Bits per second beyond which quality gives way, averaged over two seconds.
     quick : bool
-        Encode in 7/10 of the time, to a file larger by a tenth.
+        Encode in half the time, to a file larger by a tenth.
 
     Examples
     --------

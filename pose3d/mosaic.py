@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from calibration.planes import Planes
 from calibration.video import frame_times, read_frames
 
-#: Grey level of a view that has no picture.
-BLANK = 40
+#: Brightness of a view that has no picture.
+BLANK = 50
+
+#: Moments that are painted ahead of who asks for them.
+_AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Tile:
     Attributes
     ----------
     x, y : int
-        The top left corner.
+        The top left corner; even, as are width and height.
     width, height : int
         The view's picture there.
     image_size : tuple of int
@@ -59,30 +63,10 @@ class Mosaic:
     height: int
     tiles: tuple[Tile, ...]
 
-    def paste(self, images: Sequence[np.ndarray | None]) -> np.ndarray:
-        """Put the views together; None leaves a grey tile.
-
-        Parameters
-        ----------
-        images : sequence of ndarray of uint8 of shape (height, width, 3), or None
-            A picture of each view, RGB, of any size.
-
-        Returns
-        -------
-        ndarray of uint8 of shape (height, width, 3)
-        """
-        picture = np.zeros((self.height, self.width, 3), dtype=np.uint8)
-        for tile, image in zip(self.tiles, images, strict=True):
-            place = picture[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-            if image is None:
-                place[:] = BLANK
-            elif image.shape == place.shape:
-                place[:] = image
-            else:
-                smaller = image.shape[0] > tile.height
-                how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-                cv2.resize(image, (tile.width, tile.height), dst=place, interpolation=how)
-        return picture
+    def part(self, picture: Planes, view: int) -> Planes:
+        """Return the place of a view in a picture of the mosaic."""
+        tile = self.tiles[view]
+        return picture.part(tile.x, tile.y, tile.width, tile.height)
 
 
 def plan_mosaic(
@@ -125,8 +109,8 @@ def plan_mosaic(
         factor = min(cell_width / width, cell_height / height)
         shown_width = min(cell_width, max(2, 2 * round(width * factor / 2)))
         shown_height = min(cell_height, max(2, 2 * round(height * factor / 2)))
-        x = i % n_columns * cell_width + (cell_width - shown_width) // 2
-        y = i // n_columns * cell_height + (cell_height - shown_height) // 2
+        x = i % n_columns * cell_width + (cell_width - shown_width) // 4 * 2
+        y = i // n_columns * cell_height + (cell_height - shown_height) // 4 * 2
         tiles.append(Tile(x, y, shown_width, shown_height, (int(width), int(height))))
     return Mosaic(n_columns * cell_width, n_rows * cell_height, tuple(tiles))
 
@@ -194,41 +178,78 @@ def frames_of_videos(
     return times, places
 
 
-def read_together(
-    videos: Sequence[Path | None], frames: Sequence[Sequence[int]]
-) -> Iterator[list[np.ndarray | None]]:
+def paint_together(
+    mosaic: Mosaic,
+    videos: Sequence[Path | None],
+    frames: Sequence[Sequence[int]],
+    draw: Callable[[int, int, Planes], None] | None = None,
+) -> Iterator[tuple[Planes, list[bool]]]:
     """Read the videos of several views side by side, one moment after the other.
 
     Parameters
     ----------
+    mosaic : Mosaic
+        Where each view goes.
     videos : sequence of Path or None
         Video, or folder of images, of each view; None where there is none.
     frames : sequence of sequence of int
         Which frames of each video, rising, -1 for none; all of the same length.
+    draw : callable, optional
+        Draws on a view, called as ``draw(view, moment, part)`` in the thread that reads the view.
 
     Yields
     ------
-    list of ndarray of uint8 of shape (height, width, 3), or None
-        A picture of each view, RGB; None where its video has no such frame.
+    picture : Planes
+        The mosaic, to be used before the next is asked for; views without a frame are grey.
+    there : list of bool
+        Whether each view's video has the frame.
     """
+    n_moments = len(frames[0])
+    pictures = [Planes.blank(mosaic.width, mosaic.height) for _ in range(_AHEAD)]
+
+    def paint(view, moment):
+        part = mosaic.part(pictures[moment % _AHEAD], view)
+        image = next(streams[view], None)
+        _fill(part, image)
+        if draw is not None:
+            draw(view, moment, part)
+        return image is not None
+
     with contextlib.ExitStack() as stack:
-        # a thread for each reader: they decode side by side, ahead of who asks
+        # a thread for each view: they decode and draw side by side, ahead of who asks
         threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in videos]
         streams = [
-            itertools.repeat(None, len(wanted)) if video is None else _picked(video, wanted)
+            itertools.repeat(None, n_moments) if video is None else _picked(video, wanted)
             for video, wanted in zip(videos, frames, strict=True)
         ]
         ahead: deque[list[Future]] = deque()
-        for _ in range(len(frames[0])):
-            while len(ahead) < 3:
-                pairs = zip(threads, streams, strict=True)
-                ahead.append([thread.submit(next, stream, None) for thread, stream in pairs])
-            yield [future.result() for future in ahead.popleft()]
+        for moment in range(n_moments):
+            for coming in range(moment + len(ahead), min(moment + _AHEAD, n_moments)):
+                ahead.append([
+                    thread.submit(paint, view, coming) for view, thread in enumerate(threads)
+                ])  # fmt: skip
+            there = [future.result() for future in ahead.popleft()]
+            yield pictures[moment % _AHEAD], there
+
+
+def _fill(part, image):
+    """Put an image of any size in its place; None leaves it grey."""
+    if image is None:
+        image = (np.uint8(BLANK), np.uint8(128), np.uint8(128))
+    for place, plane in zip(part, image, strict=True):
+        if plane.shape in ((), place.shape):
+            place[:] = plane
+        else:
+            smaller = plane.shape[0] > place.shape[0]
+            how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            # resized apart from its place, as the parts of a picture have gaps between rows
+            place[:] = cv2.resize(plane, place.shape[::-1], interpolation=how)
 
 
 def _picked(video, wanted):
     """Yield the picture of each wanted frame, None for those that the video has not."""
-    reader = iter(read_frames(video, frames=[int(index) for index in wanted if index >= 0]))
+    numbers = [int(index) for index in wanted if index >= 0]
+    reader = iter(read_frames(video, frames=numbers, pixels="planes"))
     frame = next(reader, None)
     for index in wanted:
         while frame is not None and frame.index < index:

@@ -104,6 +104,7 @@ FLOORS = {
     "pose3d.figures": 3,
     "pose3d.overlays": 3,
     "pose3d.mosaic": 3,
+    "pose3d.labeled_video": 3,
     "pose3d.viewer": 3,
     "pose3d.labeling": 4,
     "pose3d.labeling.journal": 3,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,6 @@ from calibration.results import Outcome
 from pose3d.steps.choice import most_refined
 
 __all__ = ["create_labeled_video", "show_recording"]
-
-#: Largest labelled video in pixels: four cameras at 960 x 720.
-_VIDEO_PIXELS = 1920 * 1440
 
 
 def show_recording(
@@ -109,6 +107,11 @@ def create_labeled_video(
     out: str | os.PathLike | None = None,
     cameras: list[str] | None = None,
     min_likelihood: float | None = None,
+    trail: int = 0,
+    show_likelihood: bool = False,
+    first_frame: int = 0,
+    n_frames: int | None = None,
+    speed: float = 1.0,
 ) -> Outcome:
     """Write a video of all cameras side by side with the 2D keypoints drawn on them.
 
@@ -123,14 +126,27 @@ def create_labeled_video(
     cameras : list of str
         Which cameras; all of the recording unless told.
     min_likelihood : float
-        Less likely keypoints are drawn hollow and without bones; the project's pcutoff unless
-        told.
+        Less likely keypoints are drawn hollow, without bones and trails; the project's pcutoff
+        unless told.
+    trail : int
+        How many frames back the trail of each keypoint reaches.
+    show_likelihood : bool
+        Name the keypoints in each view, with a bar for how likely each is.
+    first_frame : int
+        The first frame to show.
+    n_frames : int
+        How many frames to show; all that follow unless told.
+    speed : float
+        How much faster than it was the recording plays: 0.1 is slow motion.
     """
-    from calibration.video import VideoWriter, probe_video
-    from pose3d.mosaic import frames_of_videos, plan_mosaic, read_together
-    from pose3d.overlays import draw_keypoints, write_name
+    from pose3d.labeled_video import write_labeled_video
     from pose3d.project import Project
 
+    if trail < 0 or first_frame < 0 or not speed > 0 or (n_frames is not None and n_frames < 1):
+        raise ValueError(
+            f"trail is {trail}, first_frame {first_frame}, n_frames {n_frames} and speed {speed}; "
+            "expected 0 or more, 0 or more, 1 or more, and a number above 0."
+        )
     project = Project.load(project)
     take = _as_analysed(project, recording)
     seen = _load_seen(project, recording)
@@ -146,41 +162,40 @@ def create_labeled_video(
                 f"{recording!r} has no camera {name!r} with video and keypoints; videos: "
                 f"{', '.join(take.cameras)}; keypoints: {', '.join(seen.cameras)}."
             )
-    seen = seen.subset(cameras)
-    videos = {name: take.videos[name] for name in cameras}
-    sizes = [probe_video(video).image_size for video in videos.values()]
-    offsets = dict(zip(take.cameras, take.offsets.tolist(), strict=True))
-    _, places = frames_of_videos(videos, offsets, seen.times)
-    mosaic = plan_mosaic(sizes, max_pixels=_VIDEO_PIXELS, aspect=16 / 9)
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
-    fps = seen.fps if seen.n_frames > 1 else 30.0
+    if first_frame >= seen.n_frames:
+        raise DataError(
+            f"The keypoints of {recording!r} end with frame {seen.n_frames - 1}; the video was to "
+            f"start with frame {first_frame}. Start earlier."
+        )
+    last = seen.n_frames if n_frames is None else min(seen.n_frames, first_frame + n_frames)
     out = checked_output(
         out or project.report_path(recording).with_suffix(".mp4"), [".mp4"], take.videos.values()
     )
-    moments = read_together(list(videos.values()), [places[name] for name in cameras])
-    with VideoWriter(out, fps, crf=20) as film:
-        for i, images in enumerate(
-            tqdm(moments, "draw", seen.n_frames, unit="frame", disable=None, leave=False)
-        ):
-            picture = mosaic.paste(images)
-            for c, tile in enumerate(mosaic.tiles):
-                part = picture[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-                part[:] = draw_keypoints(
-                    part,
-                    tile.place(seen.xy[c, i]),
-                    seen.likelihood[c, i],
-                    project.skeleton,
-                    min_likelihood=cutoff,
-                )
-                write_name(part, cameras[c])
-            film.write(picture)
+    start = time.perf_counter()
+    write_labeled_video(
+        out,
+        {name: take.videos[name] for name in cameras},
+        dict(zip(take.cameras, take.offsets.tolist(), strict=True)),
+        seen.subset(cameras),
+        project.skeleton,
+        frames=range(first_frame, last),
+        min_likelihood=project.pcutoff if min_likelihood is None else min_likelihood,
+        trail=trail,
+        show_likelihood=show_likelihood,
+        speed=speed,
+        progress=lambda pictures, total: tqdm(
+            pictures, "draw", total, unit="frame", disable=None, leave=False
+        ),
+    )
+    seconds = time.perf_counter() - start
+    count, mb = last - first_frame, out.stat().st_size / 1e6
     return Outcome(
         path=out,
         summary=(
-            f"Drew {seen.n_frames} frames of {', '.join(cameras)} "
-            f"({out.stat().st_size / 1e6:.1f} MB)."
+            f"Drew {count} frames of {', '.join(cameras)} ({mb:.1f} MB, "
+            f"{count / seconds:.0f} frames per second)."
         ),
-        figures={"n_frames": seen.n_frames, "mb": out.stat().st_size / 1e6},
+        figures={"n_frames": count, "mb": mb, "frames_per_second": count / seconds},
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.video import VideoWriter
-from pose3d.mosaic import Mosaic, plan_mosaic, read_together
+from pose3d.mosaic import Mosaic, paint_together, plan_mosaic
 
 #: Largest size of the mosaic in pixels: four cameras at 816 x 612, decoded in real time.
 _MOST_PIXELS = 2.0e6
@@ -121,12 +121,12 @@ def encode_film(
     # seconds' worth of bits before it must keep to the rate
     bits = 8 * max(0.95 * max_bytes - 20 * n_pictures, 1e4)
     limit = bits / (n_pictures / film_fps + 2)
-    moments = read_together(videos, picked)
+    moments = paint_together(mosaic, videos, picked)
     if progress is not None:
         moments = progress(moments, total=n_pictures)
     missing = np.zeros(len(videos), dtype=int)
     with VideoWriter(path, film_fps, crf=23, max_bit_rate=limit) as film:
-        for images in moments:
-            film.write(mosaic.paste(images))
-            missing += [image is None for image in images]
+        for picture, there in moments:
+            film.write(picture)
+            missing += np.logical_not(there)
     return Film(mosaic, film_fps, every, n_pictures, tuple(missing.tolist()))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from calibration.video import VideoWriter
-from pose3d.mosaic import BLANK, frames_of_videos, match_frames, plan_mosaic, read_together
+from calibration.video import VideoWriter, write_image
+from pose3d.mosaic import BLANK, frames_of_videos, match_frames, paint_together, plan_mosaic
 
 
 @pytest.mark.parametrize("n_views", [1, 2, 3, 4, 6, 7, 12, 32])
@@ -13,6 +13,7 @@ def test_views_do_not_overlap_and_are_as_large_as_the_pixels_allow(n_views):
         taken[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] += 1
     assert taken.max() == 1
     assert mosaic.width % 2 == mosaic.height % 2 == 0
+    assert all(side % 2 == 0 for t in mosaic.tiles for side in (t.x, t.y, t.width, t.height))
     assert mosaic.width * mosaic.height < 1.05e6
     assert n_views > 2 or mosaic.tiles[0].width == 640
 
@@ -40,13 +41,19 @@ def test_a_mosaic_of_nothing_is_refused():
         plan_mosaic([])
 
 
-def test_pictures_are_put_where_the_tiles_say():
+def test_pictures_are_put_where_the_tiles_say(tmp_path):
     mosaic = plan_mosaic([(40, 30)] * 3)
-    images = [np.full((30, 40, 3), 10, np.uint8), None, np.full((60, 80, 3), 200, np.uint8)]
-    picture = mosaic.paste(images)
-    for tile, grey in zip(mosaic.tiles, (10, BLANK, 200), strict=True):
-        part = picture[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-        assert (part == grey).all()
+    for name, size, grey in (("same", (30, 40), 10), ("large", (60, 80), 200)):
+        write_image(tmp_path / name / "0.png", np.full((*size, 3), grey, np.uint8))
+    videos = [tmp_path / "same", None, tmp_path / "large"]
+    [(picture, there)] = paint_together(mosaic, videos, [[0], [0], [0]])
+    assert there == [True, False, True]
+    for view, brightness in enumerate((25, BLANK, 188)):  # 16 to 235
+        part = mosaic.part(picture, view)
+        assert (part.y == brightness).all()
+        assert (part.u == 128).all()
+        assert (part.v == 128).all()
+    assert (picture.y[mosaic.tiles[2].y :, mosaic.tiles[1].x :] == 16).all()  # no view
 
 
 def test_pixels_move_with_the_picture_they_are_in():
@@ -81,9 +88,38 @@ def test_a_late_camera_is_read_ahead(two_videos):
     np.testing.assert_array_equal(places["early"], np.arange(20))
     np.testing.assert_array_equal(places["late"], np.arange(20) + 3)
     wanted = [places[name][5:8] for name in two_videos]
-    for i, (early, late) in enumerate(read_together(list(two_videos.values()), wanted), 5):
-        assert abs(early.mean() - (20 + 5 * i)) < 2
-        assert abs(late.mean() - (20 + 5 * (i + 3))) < 2
+    for i, (early, late) in enumerate(levels(two_videos.values(), wanted), 5):
+        assert abs(early - (20 + 5 * i)) < 2
+        assert abs(late - (20 + 5 * (i + 3))) < 2
+
+
+def levels(videos, frames, draw=None):
+    """The grey level of each view at each moment; None where the video has no frame."""
+    mosaic = plan_mosaic([(32, 32)] * len(frames))
+    for picture, there in paint_together(mosaic, list(videos), frames, draw):
+        brightness = [mosaic.part(picture, view).y.mean() for view in range(len(frames))]
+        yield [
+            round((level - 16) * 255 / 219) if known else None
+            for level, known in zip(brightness, there, strict=True)
+        ]
+
+
+def test_each_moment_is_drawn_on_by_its_own_reader(two_videos):
+    def draw(view, moment, part):
+        part.y[:] = 16 + 100 * view + moment
+
+    wanted = [range(10), range(10)]
+    drawn = list(levels(two_videos.values(), wanted, draw))
+    expected = [[round((100 * v + i) * 255 / 219) for v in (0, 1)] for i in range(10)]
+    assert drawn == expected
+
+
+def test_what_goes_wrong_while_drawing_is_heard(two_videos):
+    def draw(view, moment, part):
+        raise ValueError("no ink")
+
+    with pytest.raises(ValueError, match="no ink"):
+        next(levels(two_videos.values(), [range(10), range(10)], draw))
 
 
 def test_tracks_with_times_of_their_own_are_matched_by_number(two_videos):
@@ -100,8 +136,6 @@ def test_without_keypoints_the_longest_video_counts(two_videos):
 
 
 def test_missing_videos_and_frames_leave_gaps(two_videos):
-    moments = read_together([two_videos["early"], None], [[-1, 3, 4], [0, 1, 2]])
-    shown = [(None if a is None else round(float(a.mean())), b) for a, b in moments]
-    assert shown[0] == (None, None)
-    assert shown[1][0] == pytest.approx(35, abs=2)
-    assert shown[1][1] is None
+    shown = list(levels([two_videos["early"], None], [[-1, 3, 4], [0, 1, 2]]))
+    assert shown[0] == [None, None]
+    assert shown[1] == [pytest.approx(35, abs=2), None]

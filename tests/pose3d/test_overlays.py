@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pose3d.overlays import draw_keypoints, keypoint_colors, rgb
+from calibration.planes import to_planes
+from pose3d.overlays import KeypointPen, draw_keypoints, keypoint_colors, rgb
 from pose3d.skeleton import Skeleton
 
 SKELETON = Skeleton(("nose", "left_ear", "right_ear"), (("nose", "left_ear"),))
@@ -60,3 +61,33 @@ def test_colours_tell_left_from_right_and_neighbours_apart():
     assert len(set(colors.values())) == len(names)
     plain = keypoint_colors(tuple(map(str, range(20))))
     assert len(set(plain)) == 20
+
+
+def test_planes_are_drawn_on_as_pictures_are():
+    xy, likelihood = np.array([[20.3, 20.6], [60, 20], [40, 60]]), np.array([0.9, 0.9, 0.1])
+    past = xy + np.arange(12)[:, np.newaxis, np.newaxis] - 11.0
+    image = np.full((80, 96, 3), 120, np.uint8)
+    planes = to_planes(image)
+    pen = KeypointPen(3, (96, 80), SKELETON, radius=6)
+    for picture in (image, planes):
+        pen.draw(picture, xy, likelihood, past)
+    expected = to_planes(image)
+    # colour has half as many pixels, so that edges differ; insides and places do not
+    for part, wanted, most in zip(planes, expected, (1.5, 3, 3), strict=True):
+        assert np.abs(part.astype(int) - wanted).mean() < most
+    np.testing.assert_allclose(planes.y[21, 20], expected.y[21, 20], atol=2)
+    np.testing.assert_allclose(planes.u[10, 10], expected.u[10, 10], atol=3)
+
+
+def test_trails_fade_and_have_gaps():
+    xy = np.array([[75.0, 20.0], [75.0, 60.0], [np.nan, np.nan]])
+    past = np.stack([[[5 + 5.0 * i, 20], [5 + 5.0 * i, 60], [np.nan] * 2] for i in range(15)])
+    past[7, 1] = np.nan  # not seen half-way
+    image = np.zeros((80, 80, 3), np.uint8)
+    KeypointPen(3, (80, 80), SKELETON, radius=4).draw(image, xy, None, past)
+    assert all(image[20, x].any() for x in range(6, 75))
+    assert image[60, 25].any()
+    assert not image[60, 38:42].any()
+    assert image[60, 55].any()
+    saturation = np.ptp(image[20].astype(int), axis=-1)
+    assert saturation[12] < saturation[40] < saturation[65]

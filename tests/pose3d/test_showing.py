@@ -1,11 +1,12 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from calibration.errors import DataError, DataWarning
 from calibration.synthetic import ring_rig
-from calibration.video import VideoWriter, count_frames, read_frame
+from calibration.video import VideoWriter, count_frames, probe_video, read_frame
 from pose3d import steps
 from pose3d.formats.keypoints import save_keypoints_2d, save_keypoints_3d
 from pose3d.keypoints import Keypoints2D, Keypoints3D
@@ -133,6 +134,34 @@ def test_labelled_video_of_some_cameras(analysed):
     assert read_frame(outcome.path, 0).shape == (120, 160, 3)
     with pytest.raises(DataError, match="no camera 'cam_9'"):
         steps.create_labeled_video(folder, "trot", cameras=["cam_9"])
+
+
+def test_labelled_video_shows_trails_likelihood_and_some_frames(analysed):
+    folder, seen, _ = analysed
+    xy = np.full(seen.xy.shape, 60.0)
+    xy[..., 0] += 15 * np.arange(N_FRAMES)[:, np.newaxis, np.newaxis]
+    save_keypoints_2d(folder / "keypoints-2d" / "trot.h5", replace(seen, xy=xy))
+    plain, full = folder / "plain.mp4", folder / "full.mp4"
+    options = {"first_frame": 2, "n_frames": 3, "speed": 0.5, "cameras": ["cam_1"]}
+    steps.create_labeled_video(folder, "trot", out=plain, **options)
+    steps.create_labeled_video(
+        folder, "trot", out=full, trail=5, show_likelihood=True, min_likelihood=0.5, **options
+    )
+    info = probe_video(full)
+    assert (info.n_frames, info.fps) == (3, 12.5)
+    before, after = (read_frame(path, 2).astype(int) for path in (plain, full))
+    changed = np.abs(after - before).sum(axis=-1) > 60
+    assert changed[18:34, 6:20].mean() > 0.6  # the bars of two keypoints
+    assert changed[60, 65:110].all()  # where the points were, before the first frame shown too
+    assert not changed[90:, 100:].any()
+
+
+def test_labelled_video_of_what_is_not_there_is_refused(analysed):
+    folder = analysed[0]
+    with pytest.raises(DataError, match="end with frame 5"):
+        steps.create_labeled_video(folder, "trot", first_frame=6)
+    with pytest.raises(ValueError, match="speed 0"):
+        steps.create_labeled_video(folder, "trot", speed=0)
 
 
 def test_labelled_video_needs_keypoints(project):
