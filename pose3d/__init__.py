@@ -36,6 +36,7 @@ HOMES = {
     "choose_over_time": "pose3d.candidates",
     "choose_by_views": "pose3d.candidates",
     "match_individuals": "pose3d.candidates",
+    "live": "pose3d.networks.live",
     "load_keypoints_2d": "pose3d.formats.keypoints",
     "load_keypoints_3d": "pose3d.formats.keypoints",
     "save_keypoints_2d": "pose3d.formats.keypoints",

@@ -11,6 +11,8 @@ batches        labelled images, seeded batches
 losses         what a network is punished for
 training       steps, averaged weights; `checkpoints` survive a kill
 inference      from images to keypoints
+export         graphs for other programs: SavedModel, ONNX, OpenVINO
+live           from frames as they come to keypoints, with latency
 running        one process at a time, ended without leaving work half done
 =============  ====================================================================
 """

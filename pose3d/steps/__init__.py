@@ -6,6 +6,7 @@ labeling                  label-frames
 training                  create-training-dataset, train-network
 evaluation, analysis      evaluate-network, analyze-recording
 reconstruction, placing   calibrate-rig (in a project too), refine-rig
+exporting                 export-network
 triangulating             triangulate-recording
 importing                 import-keypoints
 checking                  check-recording, sync-recording
@@ -42,6 +43,7 @@ HOMES = {
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
+    "export_network": "pose3d.steps.exporting",
     "import_keypoints": "pose3d.steps.importing",
     "check_recording": "pose3d.steps.checking",
     "sync_recording": "pose3d.steps.checking",

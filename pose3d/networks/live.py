@@ -1,0 +1,390 @@
+"""Points frame by frame while an animal moves, each with how long it took.
+
+A trained network's folder is run by TensorFlow; an exported one by the library of its format,
+which starts in a tenth of the time and answers sooner.
+"""
+
+import json
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from calibration.errors import DataError
+from pose3d.networks.images import shrink
+from pose3d.networks.spec import NetworkSpec
+
+#: What an export.json calls itself.
+EXPORT_FORMAT, EXPORT_VERSION = "pose3d exported network", 1
+
+#: The file of each format in an exported network's folder.
+EXPORT_FILES = {
+    "saved-model": "saved_model.pb", "onnx": "model.onnx", "openvino": "model.xml"
+}  # fmt: skip
+
+#: Latencies that `LiveNetwork.latency` looks back on.
+_REMEMBERED = 1000
+
+#: From an image at its original size, as the network's `pixels` says, to points and likelihoods.
+Runner = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class LivePose(NamedTuple):
+    """Where a network sees the keypoints of one frame.
+
+    Attributes
+    ----------
+    frame : int
+        How many frames came before it; gaps are frames that were passed over.
+    xy : ndarray of shape (n_keypoints, 2)
+        Points in the image's pixels; NaN for keypoints that the network never learnt.
+    likelihood : ndarray of shape (n_keypoints,)
+        From 0 to 1.
+    seconds : float
+        From when the frame was there to now.
+    """
+
+    frame: int
+    xy: np.ndarray
+    likelihood: np.ndarray
+    seconds: float
+
+
+class Latency(NamedTuple):
+    """How long frames took, in seconds: of the last thousand at most.
+
+    Attributes
+    ----------
+    median, p95, longest : float
+        Half of the frames, 95 % and all of them took no longer.
+    n_frames : int
+        How many frames.
+    """
+
+    median: float
+    p95: float
+    longest: float
+    n_frames: int
+
+
+def live(
+    folder: str | Path,
+    *,
+    camera: str | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> "LiveNetwork":
+    """Load a network to find keypoints while frames arrive.
+
+    Parameters
+    ----------
+    folder : path
+        A trained network (``networks/<name>`` of a project), or what export-network wrote.
+    camera : str, optional
+        Whose network, where there are several.
+    image_size : (int, int), optional
+        Width and height of the frames to come: all is made ready for them now, not at the first.
+
+    Examples
+    --------
+    ::
+
+        network = pose3d.live("my-project/networks/network", image_size=(640, 480))
+        for pose in network.follow(camera_frames):
+            print(pose.frame, pose.xy[0], f"{1000 * pose.seconds:.1f} ms")
+    """
+    folder = Path(folder)
+    exported = _exported(folder, camera)
+    if exported is not None:
+        network = LiveNetwork(*_load_exported(exported))
+    else:
+        network = LiveNetwork(*_load_trained(folder, camera))
+    size = image_size or network.image_size
+    if size is not None:
+        network.prepare(size)
+    return network
+
+
+class LiveNetwork:
+    """A network that is ready; see `live`.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        What it finds, and in what kind of image.
+    run : callable
+        From an image at its original size to points and likelihoods.
+    image_size : (int, int), optional
+        Width and height of the only images that it takes.
+    """
+
+    def __init__(self, spec: NetworkSpec, run: Runner, image_size: tuple[int, int] | None = None):
+        self.spec = spec
+        self.image_size = image_size
+        self._run = run
+        self._ready: set[tuple[int, ...]] = set()
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._n_frames = 0
+
+    @property
+    def keypoints(self) -> tuple[str, ...]:
+        """Names along the points' axis."""
+        return self.spec.keypoints
+
+    @property
+    def latency(self) -> Latency:
+        """How long the frames so far took."""
+        if not self._seconds:
+            return Latency(math.nan, math.nan, math.nan, 0)
+        median, p95, longest = np.quantile(self._seconds, [0.5, 0.95, 1.0]).tolist()
+        return Latency(median, p95, longest, len(self._seconds))
+
+    def prepare(self, image_size: tuple[int, int]) -> None:
+        """Make all ready for frames of a width and height, so that the first takes no longer."""
+        width, height = image_size
+        self._warm(np.zeros((height, width, 3)[: 2 if self.spec.pixels == "luma" else 3], np.uint8))
+
+    def __call__(self, image: np.ndarray) -> LivePose:
+        """Find the keypoints in a frame.
+
+        Parameters
+        ----------
+        image : ndarray of uint8 of shape (height, width) or (height, width, 3)
+            Grey or RGB, at its original size.
+        """
+        start = time.perf_counter()
+        number, self._n_frames = self._n_frames, self._n_frames + 1
+        return self._pose(number, image, start)
+
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[LivePose]:
+        """Find the keypoints in the newest frame again and again.
+
+        Frames are read in a thread. Those that arrive while the network is at work are passed
+        over but for the newest, so that poses never lag behind.
+
+        Parameters
+        ----------
+        frames : iterable of ndarray
+            A camera's frames as they come, see `__call__`.
+
+        Yields
+        ------
+        LivePose
+            `seconds` counts from when the frame was read to when its pose is known.
+        """
+        newest = _Newest(frames)
+        try:
+            for number, image, start in newest:
+                yield self._pose(number, image, start)
+        finally:
+            newest.stop()
+
+    def _pose(self, number, image, start):
+        """Run the network and stop the clock."""
+        image = self._as_taught(image)
+        if image.shape not in self._ready:
+            waited = time.perf_counter()
+            self._warm(image)
+            start += time.perf_counter() - waited  # once for each size: not this frame's latency
+        xy, likelihood = self._run(image)
+        seconds = time.perf_counter() - start
+        self._seconds.append(seconds)
+        return LivePose(number, xy, likelihood, seconds)
+
+    def _warm(self, image):
+        """Run on images of a new size before it counts."""
+        height, width = image.shape[:2]
+        if self.image_size is not None and (width, height) != self.image_size:
+            raise ValueError(
+                f"The image has {width} x {height} pixels and the network was exported for "
+                f"{self.image_size[0]} x {self.image_size[1]}. Export it again with "
+                f"--image-size {width}x{height}."
+            )
+        for _ in range(2):
+            self._run(image)
+        self._ready.add(image.shape)
+
+    def _as_taught(self, image):
+        """Return an image in grey or colour, as the network knows it."""
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2:] == (3,)):
+            raise ValueError(
+                f"The image has shape {image.shape} and type {image.dtype}; expected "
+                "(height, width, 3) or (height, width) of uint8."
+            )
+        if self.spec.pixels == "luma" and image.ndim == 3:
+            return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if self.spec.pixels == "rgb" and image.ndim == 2:
+            return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+        return image
+
+
+class _Newest:
+    """Reads in a thread and hands on the newest alone."""
+
+    def __init__(self, frames):
+        self._changed = threading.Condition()
+        self._newest = None
+        self._ended = False
+        self._error = None
+        # a camera that hangs must not keep the program from ending
+        threading.Thread(target=self._read, args=(frames,), daemon=True).start()
+
+    def _read(self, frames):
+        """Read until the end, or until nobody asks any more."""
+        try:
+            for number, image in enumerate(frames):
+                with self._changed:
+                    if self._ended:
+                        return
+                    self._newest = (number, image, time.perf_counter())
+                    self._changed.notify()
+        except Exception as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
+
+    def __iter__(self):
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._ended)
+                found, self._newest = self._newest, None
+            if found is None:
+                break
+            yield found
+        if self._error is not None:
+            raise self._error
+
+    def stop(self):
+        """Let the thread end with the next frame."""
+        with self._changed:
+            self._ended = True
+
+
+def _exported(folder, camera):
+    """Find the folder of an exported network; None if none is there."""
+    if (folder / "export.json").is_file():
+        return folder
+    found = {path.parent.name: path.parent for path in sorted(folder.glob("*/export.json"))}
+    return _chosen(found, camera, folder) if found else None
+
+
+def _chosen(found, camera, folder):
+    """Choose among networks by camera."""
+    if camera is None and len(found) == 1:
+        return next(iter(found.values()))
+    if camera not in found:
+        raise ValueError(
+            f"The camera is {camera!r}; the networks in {folder} are for {', '.join(found)}. "
+            "Name one of them."
+        )
+    return found[camera]
+
+
+def _load_trained(folder, camera):
+    """Load a trained network; return its spec and runner."""
+    from pose3d.networks.inference import Predictor
+    from pose3d.networks.storage import load_networks
+
+    networks = load_networks(folder)
+    distinct = list(dict.fromkeys(networks.values()))
+    network = distinct[0] if len(distinct) == 1 else _chosen(networks, camera, folder)
+    predictor = Predictor(network.model, network.spec, batch_size=1, untrained=network.untrained)
+
+    def run(image):
+        xy, likelihood = predictor.predict([image])[:2]
+        return xy[0], likelihood[0]
+
+    return network.spec, run, None
+
+
+def _load_exported(folder):
+    """Load an exported network; return its spec, runner and image size."""
+    path = folder / "export.json"
+    description = _read_description(path)
+    spec = NetworkSpec.from_dict(description.get("spec"), str(path))
+    image_size = tuple(description["image_size"])
+    openers = {"saved-model": _open_saved_model, "onnx": _open_onnx, "openvino": _open_openvino}
+    infer = openers[description["file_format"]](folder / EXPORT_FILES[description["file_format"]])
+
+    def run(image):
+        xy, likelihood = infer(shrink(image, spec.scale)[np.newaxis])
+        return xy[0].astype(np.float64), likelihood[0].astype(np.float64)
+
+    return spec, run, image_size
+
+
+def _read_description(path) -> dict[str, Any]:
+    """Read and check an export.json."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON ({error}). Export the network again.") from None
+    if not isinstance(found, dict) or found.get("format") != EXPORT_FORMAT:
+        raise DataError(f"{path} does not describe an exported network of pose3d.")
+    if found.get("format_version") != EXPORT_VERSION:
+        raise DataError(
+            f"{path} has format version {found.get('format_version')!r}; this pose3d reads "
+            f"{EXPORT_VERSION}. Update pose3d, or export the network again."
+        )
+    size = found.get("image_size")
+    whole = isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)
+    if found.get("file_format") not in EXPORT_FILES or not whole or min(size) < 1:
+        raise DataError(f"{path} names no format or size that there is. Export the network again.")
+    if not (path.parent / EXPORT_FILES[found["file_format"]]).is_file():
+        raise DataError(
+            f"{path.parent} lacks {EXPORT_FILES[found['file_format']]}. Export the network again."
+        )
+    return found
+
+
+def _open_saved_model(path):
+    """Open TensorFlow's own format."""
+    from pose3d.networks.engine import tf
+
+    graph = tf.saved_model.load(str(path.parent)).signatures["serving_default"]
+
+    def infer(batch):
+        found = graph(images=tf.constant(batch))
+        return found["xy"].numpy(), found["likelihood"].numpy()
+
+    return infer
+
+
+def _open_onnx(path):
+    """Open an ONNX file in ONNX Runtime, with the best device that it has."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise DataError(
+            "ONNX Runtime is not installed. Install it with: pip install pose3d[onnx]"
+        ) from None
+    session = onnxruntime.InferenceSession(
+        str(path), providers=onnxruntime.get_available_providers()
+    )
+    return lambda batch: session.run(["xy", "likelihood"], {"images": batch})
+
+
+def _open_openvino(path):
+    """Open Intel's format on the processor, for one frame at a time."""
+    try:
+        import openvino
+    except ImportError:
+        raise DataError(
+            "OpenVINO is not installed. Install it with: pip install pose3d[fast]"
+        ) from None
+    compiled = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    request = compiled.create_infer_request()
+
+    def infer(batch):
+        found = request.infer({"images": batch})
+        return np.array(found["xy"]), np.array(found["likelihood"])
+
+    return infer
