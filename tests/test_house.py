@@ -111,6 +111,8 @@ FLOORS = {
     "pose3d.labeling": 4,
     "pose3d.labeling.journal": 3,
     "pose3d.labeling.folders": 3,
+    "pose3d.labeling.changes": 3,
+    "pose3d.labeling.moments": 3,
     "pose3d.labeling.session": 3,
     "pose3d.labeling.keys": 3,
     "pose3d.steps": 4,

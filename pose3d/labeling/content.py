@@ -11,6 +11,7 @@ from calibration.cameras import Camera, CameraRig
 from calibration.errors import DataError, DataWarning
 from calibration.multiview import triangulate_dlt
 from calibration.video import read_image
+from pose3d.keypoints import Keypoints2D, Keypoints3D
 from pose3d.labeling.folders import IMAGES, LABELLED, STATES, frame_number
 from pose3d.labeling.session import LabelSession
 from pose3d.project import Project
@@ -46,13 +47,16 @@ def project_content(project: Project, keys: dict[str, str]) -> dict[str, Any]:
 
 
 def labeled_recordings(project: Project) -> list[str]:
-    """Names of the recordings that have images to label."""
+    """Names of the recordings that have images to label, or videos to choose them from."""
     root = project.path / "labeled-data"
     found = {}
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         owner = project.whose_folder(folder.name) if folder.is_dir() else None
         if owner and any(entry.suffix.lower() in IMAGES for entry in folder.iterdir()):
             found[owner[0]] = True
+    for name, take in project.recordings.items():
+        if any(video.exists() for video in take.videos.values()):
+            found[name] = True
     return list(found)
 
 
@@ -69,6 +73,7 @@ class RecordingContent:
         self.session = session
         self.project = session.project
         self.notices: list[str] = []
+        self.small_images: dict[str, np.ndarray] = {}
         self.rig = self._load_rig()
 
     def _load_rig(self) -> CameraRig | None:
@@ -128,7 +133,7 @@ class RecordingContent:
                     }
                     for camera in session.folders
                 ],
-                "units": self.rig.units if self.rig else "",
+                "units": self.rig.units if self.rig else self.project.units,
                 "history": session.history(),
                 **self.status(),
             }
@@ -140,15 +145,31 @@ class RecordingContent:
     def status(self) -> dict[str, Any]:
         """Tell how far the labels have come, and what is wrong."""
         session = self.session
+        if session.take_new_images() and self.rig is None:
+            self.rig = self._load_rig()
         notices = [*self.notices, *session.notices]
         if session.write_trouble:
             notices.append(session.write_trouble)
-        return {"sequence": session.sequence, "notices": notices}
+        return {"sequence": session.sequence, "notices": notices, "counts": self._counts()}
 
-    def moment(self, index: int) -> dict[str, Any]:
+    def _counts(self):
+        """Count the images of each camera, and its points with a state by keypoint."""
+        n = len(self.project.individuals), len(self.project.skeleton.keypoints)
+        with self.session.lock:
+            return {
+                camera: {
+                    "images": len(folder.images),
+                    "points": np.count_nonzero(
+                        folder.state[:, : n[0], : n[1]], axis=(0, 1)
+                    ).tolist(),
+                }
+                for camera, folder in self.session.folders.items()
+            }
+
+    def moment(self, name: str) -> dict[str, Any]:
         """Tell the points of a moment, camera by camera, and what networks found there."""
         session = self.session
-        _, images = session.moments[index]
+        images = session.images(name)
         points, predicted = {}, {}
         with session.lock:
             for camera, image in images.items():
@@ -165,12 +186,12 @@ class RecordingContent:
         return {
             "points": points,
             "predicted": predicted,
-            "predicted_3d": self._predicted_3d(session.moments[index][0]),
+            "predicted_3d": self._predicted_3d(name),
             "sequence": session.sequence,
         }
 
     @functools.cached_property
-    def _seen(self):
+    def seen(self) -> Keypoints2D | None:
         """2D keypoints of the recording, in the project's order; None without."""
         from pose3d.formats.keypoints import load_keypoints_2d
 
@@ -178,7 +199,7 @@ class RecordingContent:
         return self._load(path, load_keypoints_2d)
 
     @functools.cached_property
-    def _path(self):
+    def path(self) -> Keypoints3D | None:
         """3D keypoints of the recording; None without."""
         from pose3d.formats.keypoints import load_keypoints_3d
 
@@ -198,7 +219,7 @@ class RecordingContent:
 
     def _predicted(self, camera, image):
         """Points of a network in one image: [individual, keypoint, x, y, likelihood]."""
-        seen, frame = self._seen, frame_number(image)
+        seen, frame = self.seen, frame_number(image)
         if seen is None or camera not in seen.cameras or not 0 <= frame < seen.n_frames:
             return []
         c = seen.cameras.index(camera)
@@ -212,7 +233,7 @@ class RecordingContent:
 
     def _predicted_3d(self, name):
         """Triangulated points of a moment, reprojected: by camera, as `_predicted`."""
-        path, rig = self._path, self.rig
+        path, rig = self.path, self.rig
         if path is None or rig is None or not name.isdigit() or int(name) >= len(path.xyz):
             return {}
         found: dict[str, list] = {camera: [] for camera in rig.names}

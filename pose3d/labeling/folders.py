@@ -42,6 +42,10 @@ class LabelFolder:
         Points as they stand in the files, shaped like `xy`.
     digests : dict of str to str
         Of the files as they were read or written, by ending.
+    place : dict of str to int
+        Row of each image.
+    stamp : int
+        When the folder last changed, as it was looked at; nanoseconds.
     """
 
     path: Path
@@ -56,6 +60,7 @@ class LabelFolder:
     saved: np.ndarray
     digests: dict[str, str]
     place: dict[str, int] = field(default_factory=dict)
+    stamp: int = 0
 
     @classmethod
     def load(cls, path, *, scorer, individuals, keypoints, named, unique, known) -> "LabelFolder":
@@ -79,12 +84,13 @@ class LabelFolder:
             table = deeplabcut.load_labels(_file(path, scorer, ".h5"))
         else:
             table = deeplabcut.load_label_folder(path, scorer)
+        stamp = path.stat().st_mtime_ns
         names = [entry.name for entry in path.iterdir() if entry.suffix.lower() in IMAGES]
         shape = (len(individuals), len(keypoints))
         folder = cls(
             path, scorer, [], individuals, keypoints, named, unique,
             np.zeros((0, *shape, 2)), np.zeros((0, *shape), np.uint8), np.zeros((0, *shape, 2)),
-            digests,
+            digests, stamp=stamp,
         )  # fmt: skip
         animals: tuple[str, ...] = ()
         if table is not None:
@@ -110,6 +116,26 @@ class LabelFolder:
             [self.individuals.index(name) for name in animals],
             [self.keypoints.index(name) for name in table.keypoints],
         )
+
+    def take_new_images(self) -> int:
+        """Take in images that appeared in the folder since it was looked at; return how many."""
+        stamp = self.path.stat().st_mtime_ns if self.path.is_dir() else self.stamp
+        if stamp == self.stamp:
+            return 0
+        self.stamp = stamp
+        there = {entry.name for entry in self.path.iterdir() if entry.suffix.lower() in IMAGES}
+        added = there - self.place.keys()
+        if added:
+            before, rows = self.images, len(self.images)
+            self.images = sorted([*before, *added], key=_natural)
+            old = {name: row for row, name in enumerate(before)}
+            order = [old.get(name, rows) for name in self.images]
+            blank = np.full((1, *self.xy.shape[1:]), np.nan)
+            self.xy = np.concatenate([self.xy, blank])[order]
+            self.saved = np.concatenate([self.saved, blank])[order]
+            self.state = np.concatenate([self.state, np.zeros_like(blank[..., 0], np.uint8)])[order]
+            self.place = {name: row for row, name in enumerate(self.images)}
+        return len(added)
 
     def take_changes_on_disk(self) -> list[str]:
         """Look whether another program changed the files, and merge what it changed.

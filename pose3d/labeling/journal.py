@@ -41,7 +41,11 @@ class Journal:
             ) from None
         size = self.size
         # a line cut short by a kill was never acknowledged; it stays, closed off
-        self._torn = size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
+        self._torn = size > 0 and self._last_byte() != b"\n"
+
+    def _last_byte(self):
+        os.lseek(self._handle, -1, os.SEEK_END)  # writing goes to the end from wherever
+        return os.read(self._handle, 1)
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ ACTIONS = {
     "next_moment": ("e", "Next frame"),
     "previous_moment": ("q", "Frame before"),
     "next_unlabelled": ("n", "Next frame with points missing"),
+    "next_order": ("o", "Next order of frames"),
     "next_keypoint": ("s", "Next keypoint"),
     "previous_keypoint": ("w", "Keypoint before"),
     "next_individual": ("i", "Next individual"),

@@ -1,6 +1,7 @@
 // The labels of one recording in the page: points, history, offers, and their way to the disk.
 
 import { offerError, project, triangulate } from "./geometry.js";
+import { at } from "./server.js";
 
 // states whose place a person or a network found; reprojected ones follow from these
 const EVIDENCE = new Set(["clicked", "predicted"]);
@@ -30,6 +31,7 @@ export class Labels extends EventTarget {
     this.cameras = recording.cameras;
     this.units = recording.units;
     this.sequence = recording.sequence;
+    this.counts = recording.counts;
     this.notices = recording.notices;
     this.undoable = recording.history.undo;
     this.redoable = recording.history.redo;
@@ -54,7 +56,11 @@ export class Labels extends EventTarget {
 
   async openNow(index) {
     await this.settled();
-    this.show(index, await this.call(`moment/${encodeURIComponent(this.name)}/${index}`));
+    this.show(index, await this.call(this.address(index)));
+  }
+
+  address(index) {
+    return `moment/${at(this.name, this.moments[index].name)}`;
   }
 
   show(index, told) {
@@ -89,7 +95,7 @@ export class Labels extends EventTarget {
   }
 
   hasImage(camera) {
-    return camera in this.moments[this.moment].images;
+    return camera in (this.moments[this.moment]?.images ?? {});
   }
 
   // where cameras saw a keypoint, as triangulate() takes it; without: a view to leave out
@@ -301,9 +307,10 @@ export class Labels extends EventTarget {
     while (this.queue.length) {
       this.dispatchEvent(new Event("saving"));
       try {
-        const told = await this.call(`change/${encodeURIComponent(this.name)}`, this.queue[0]);
+        const told = await this.call(`change/${at(this.name)}`, this.queue[0]);
         this.sequence = told.sequence;
         this.notices = told.notices;
+        this.counts = told.counts;
         this.trouble = "";
         this.queue.shift();
       } catch (error) {
@@ -333,12 +340,16 @@ export class Labels extends EventTarget {
       for (;;) {
         await this.settled();
         const { edits } = this;
-        const name = encodeURIComponent(this.name);
-        const recording = await this.call(`recording/${name}`);
-        const told = await this.call(`moment/${name}/${this.moment}`);
+        const recording = await this.call(`recording/${at(this.name)}`);
+        const told = this.moments.length ? await this.call(this.address(this.moment)) : null;
         if (edits !== this.edits) continue;
+        const titles = () => JSON.stringify(this.moments.map(({ images }) => images));
+        const before = titles();
+        const here = this.moments[this.moment]?.name;
         this.take(recording);
-        this.show(this.moment, told);
+        this.moment = Math.max(0, this.moments.findIndex(({ name }) => name === here));
+        if (told) this.show(this.moment, told);
+        if (titles() !== before) this.dispatchEvent(new Event("moments"));
         return;
       }
     });
@@ -348,9 +359,10 @@ export class Labels extends EventTarget {
   async look() {
     if (this.sending) return;
     const { edits } = this;
-    const told = await this.call(`status/${encodeURIComponent(this.name)}`);
+    const told = await this.call(`status/${at(this.name)}`);
     if (edits !== this.edits) return;
     this.notices = told.notices;
+    this.counts = told.counts;
     if (told.sequence !== this.sequence) await this.reload();
     this.dispatchEvent(new Event("saving"));
   }

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from calibration.errors import DataError
 from pose3d.labeling.content import RecordingContent, labeled_recordings, project_content
 from pose3d.labeling.keys import ACTIONS, load_keys
+from pose3d.labeling.orders import ORDERS, order_moments
 from pose3d.labeling.session import ChangedElsewhere, LabelSession
 from pose3d.project import Project
 
@@ -111,21 +112,20 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
 
     def project(request):
         told = project_content(labeling.project, labeling.keys)
+        told["orders"] = ORDERS
         told["help"] = {action: words for action, (_, words) in ACTIONS.items()}
         return JSONResponse(told)
 
     def moment(request):
-        found = content(request)
-        index = request.path_params["index"]
-        if index >= len(found.session.moments):
-            raise DataError(f"There is no moment {index}.")
-        return JSONResponse(found.moment(index))
+        return JSONResponse(content(request).moment(request.path_params["moment"]))
+
+    def queue(request):
+        ordered = order_moments(content(request), request.path_params["order"])
+        return JSONResponse({"order": ordered})
 
     def image(request):
         found, camera = content(request), request.path_params["camera"]
-        index = request.path_params["index"]
-        moments = found.session.moments
-        name = moments[index][1].get(camera) if index < len(moments) else None
+        name = found.session.images(request.path_params["moment"]).get(camera)
         if name is None:
             raise FileNotFoundError(f"{camera!r} has no image of this moment.")
         path = (found.session.folders[camera].path / name).resolve()
@@ -160,8 +160,9 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
         Route("/api/recording/{recording}", told(lambda r: JSONResponse(content(r).recording()))),
         Route("/api/status/{recording}", told(lambda r: JSONResponse(content(r).status()))),
         Route("/api/bones/{recording}", told(lambda r: JSONResponse(content(r).bones()))),
-        Route("/api/moment/{recording}/{index:int}", told(moment)),
-        Route("/api/image/{recording}/{camera}/{index:int}", told(image)),
+        Route("/api/queue/{recording}/{order}", told(queue)),
+        Route("/api/moment/{recording}/{moment}", told(moment)),
+        Route("/api/image/{recording}/{camera}/{moment}", told(image)),
         Route("/api/change/{recording}", change, methods=["POST"]),
     ]
     app = Starlette(routes=routes)

@@ -18,9 +18,10 @@ import numpy as np
 
 from calibration.errors import DataError, DataWarning
 from calibration.files import provenance, write_text
-from calibration.video import probe_video
-from pose3d.labeling.folders import LABELLED, STATES, LabelFolder, frame_number
+from pose3d.labeling.changes import checked_change, same_point
+from pose3d.labeling.folders import LABELLED, STATES, LabelFolder
 from pose3d.labeling.journal import Journal
+from pose3d.labeling.moments import Moment, group_moments, late_frames
 from pose3d.project import Project
 
 #: Seconds after a change until the files are written; the journal is written at once.
@@ -49,6 +50,10 @@ class LabelSession:
         By camera.
     moments : list of (str, dict of str to str)
         What each moment is called, and the image of each camera.
+    places : dict of str to int
+        Where each moment is in them.
+    take : Recording or None
+        Videos and offsets; None where the project knows images alone.
     sequence : int
         Number of changes so far in this session; tells a page whether it is behind.
     notices : list of str
@@ -68,6 +73,9 @@ class LabelSession:
         self.unwritten: set[str] = set()
         self.write_trouble = ""
         self.synchronous = True
+        self.take = project.recordings.get(recording)
+        self.folders: dict[str, LabelFolder] = {}
+        self.moments: list[Moment] = []
         self._timer: threading.Timer | None = None
         self.details: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         try:
@@ -79,27 +87,13 @@ class LabelSession:
     def _open(self, root):
         """Read files, sidecar and what the journal has beyond them."""
         sidecar = self._read_sidecar()
-        self.folders = {}
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", DataWarning)
-            for entry in sorted(root.iterdir()):
-                owner = self.project.whose_folder(entry.name) if entry.is_dir() else None
-                if owner is None or owner[0] != self.recording or owner[1] in self.folders:
-                    continue
-                self.folders[owner[1]] = LabelFolder.load(
-                    entry,
-                    scorer=self.project.scorer,
-                    individuals=self.project.individuals,
-                    keypoints=self.project.skeleton.keypoints,
-                    named=self.project.multianimal,
-                    unique=self.project.unique,
-                    known=sidecar.get("files", {}).get(entry.name, {}),
-                )
-        self.notices += [str(w.message) for w in caught if issubclass(w.category, DataWarning)]
-        order = [name for name in self.project.cameras if name in self.folders]
-        self.folders = {name: self.folders[name] for name in order}
-        self.moments = _moments(self.folders, self._late_frames())
-        if not self.moments:
+        self._load_folders(sidecar.get("files", {}))
+        self._late, unknown = late_frames(self.take, self.project.cameras)
+        self.synchronous = not any(camera in self.folders for camera in unknown)
+        self.notices += [text for camera, text in unknown.items() if camera in self.folders]
+        self._group()
+        videos = self.take.videos.values() if self.take else ()
+        if not self.moments and not any(video.exists() for video in videos):
             raise DataError(
                 f"{self.recording!r} has no images to label below {root}. Choose frames first, "
                 "with extract-frames."
@@ -117,26 +111,53 @@ class LabelSession:
         if self.unwritten:
             self._later()
 
-    def _late_frames(self) -> dict[str, int]:
-        """Tell by how many frames each camera is late, to show the same moment in all of them.
-
-        Half a frame at most remains. Where a video does not tell its frame rate, `synchronous`
-        becomes False: its images cannot be put together with the others'.
-        """
-        take = self.project.recordings.get(self.recording)
-        late = {}
-        for camera, offset in zip(take.cameras, take.offsets, strict=True) if take else ():
-            if offset == 0 or camera not in self.folders:
-                continue
-            try:
-                late[camera] = round(offset * probe_video(take.videos[camera]).fps)
-            except (OSError, ValueError) as error:
-                self.synchronous = False
-                self.notices.append(
-                    f"{camera!r} is {offset:.4g} s late, and its video does not tell how many "
-                    f"frames that is ({error}). All cameras are labelled without geometry."
+    def _load_folders(self, known):
+        """Load the folders of the recording's cameras that are not loaded yet."""
+        added = {}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            for entry in sorted(self.sidecar_path.parent.iterdir()):
+                owner = self.project.whose_folder(entry.name) if entry.is_dir() else None
+                if owner is None or owner[0] != self.recording or owner[1] in self.folders | added:
+                    continue
+                added[owner[1]] = LabelFolder.load(
+                    entry,
+                    scorer=self.project.scorer,
+                    individuals=self.project.individuals,
+                    keypoints=self.project.skeleton.keypoints,
+                    named=self.project.multianimal,
+                    unique=self.project.unique,
+                    known=known.get(entry.name, {}),
                 )
-        return late
+        self.notices += [str(w.message) for w in caught if issubclass(w.category, DataWarning)]
+        both = self.folders | added
+        self.folders = {name: both[name] for name in self.project.cameras if name in both}
+        return len(added)
+
+    def _group(self):
+        self.moments = group_moments(self.folders, self._late)
+        self.places = {name: index for index, (name, _) in enumerate(self.moments)}
+
+    def images(self, moment: str) -> dict[str, str]:
+        """Return the images of a moment by camera; DataError if there is no such moment."""
+        if moment not in self.places:
+            raise DataError(f"{self.recording!r} has no images of a moment {moment!r}.")
+        return self.moments[self.places[moment]][1]
+
+    def frame(self, camera: str, moment: int) -> int:
+        """Return the number of a camera's frame at a moment, its lateness counted."""
+        return moment + self._late.get(camera, 0)
+
+    def take_new_images(self) -> bool:
+        """Take in images and folders that appeared since; tell whether there were any."""
+        with self.lock:
+            added = self._load_folders({}) + sum(
+                folder.take_new_images() for folder in self.folders.values()
+            )
+            if added:
+                self._group()
+                self.sequence += 1
+            return bool(added)
 
     def _read_sidecar(self):
         if not self.sidecar_path.is_file():
@@ -223,7 +244,7 @@ class LabelSession:
         """
         if kind not in ("change", "undo", "redo"):
             raise ValueError(f"kind is {kind!r}; expected change, undo or redo.")
-        changes = [_checked(change) for change in changes]
+        changes = [checked_change(change) for change in changes]
         with self.lock:
             entry = {
                 "kind": kind,
@@ -238,7 +259,7 @@ class LabelSession:
                     now = self.point(*where)
                 except (KeyError, ValueError):
                     raise ValueError(f"There is no point {where} in {self.recording!r}.") from None
-                if not _same(now, change["before"]):
+                if not same_point(now, change["before"]):
                     self.journal.append({**entry, "kind": "refused"})
                     raise ChangedElsewhere(
                         f"{where[3]!r} in {where[1]} of {where[0]} was changed in another tab "
@@ -349,55 +370,3 @@ class LabelSession:
             self.write()
         finally:
             self.journal.close()
-
-
-def _moments(folders, late):
-    """Group the images of all cameras by the last number in their names, else by name."""
-    found: dict[Any, dict[str, str]] = {}
-    for camera, folder in folders.items():
-        for image in folder.images:
-            stem = image.rpartition(".")[0]
-            number = frame_number(image)
-            key = (0, number - late.get(camera, 0), "") if number >= 0 else (1, 0, stem)
-            if camera in found.get(key, {}):
-                key = (1, 0, image)  # two images of one number: each a moment of its own
-            found.setdefault(key, {})[camera] = image
-    return [
-        (str(key[1]) if key[0] == 0 else key[2], images) for key, images in sorted(found.items())
-    ]
-
-
-def _checked(change):
-    """Check a change as a page sends it; return it with what is known and nothing else."""
-    try:
-        checked = {key: change[key] for key in ("camera", "image", "individual", "keypoint")}
-        for key in ("before", "after"):
-            checked[key] = None if change[key] is None else _checked_point(change[key])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"The change {str(change)[:200]} lacks {error}.") from None
-    return checked
-
-
-def _checked_point(point):
-    state, xy, likelihood = point["state"], point.get("xy"), point.get("likelihood")
-    if state not in STATES[1:]:
-        raise ValueError(f"state is {state!r}; expected one of {', '.join(STATES[1:])}.")
-    if xy is None and STATES.index(state) <= LABELLED:
-        raise ValueError(f"A point that is {state} needs xy.")
-    numbers = [] if xy is None else list(xy)
-    if xy is not None and len(numbers) != 2:
-        raise ValueError(f"xy is {xy!r}; expected x and y.")
-    for number in (*numbers, 0.0 if likelihood is None else likelihood):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"{number!r} is no number.")
-        if not math.isfinite(number) or abs(number) > 1e6:
-            raise ValueError(f"{number!r} is no place in an image.")
-    checked = {"state": state, "xy": None if xy is None else [float(n) for n in numbers]}
-    return checked if likelihood is None else {**checked, "likelihood": float(likelihood)}
-
-
-def _same(now, before):
-    """Tell whether a point is what a page thinks it is."""
-    if now is None or before is None:
-        return now is before
-    return now["state"] == before["state"] and now["xy"] == before["xy"]

@@ -1,6 +1,9 @@
 // One camera's image and the points on it: two canvases, so that a point costs no image.
 
 import { epipolarCurve } from "./geometry.js";
+import { listen } from "./pointer.js";
+import { made } from "./server.js";
+import { applyTuning } from "./tuning.js";
 
 // Okabe and Ito's colours, told apart with any colour vision; black is left out
 const COLOURS =
@@ -15,18 +18,17 @@ export class View {
     this.camera = camera;
     this.labels = labels;
     this.page = page;
-    this.element = document.createElement("div");
-    this.element.className = "view";
+    this.element = made("div", "", "view");
     this.back = document.createElement("canvas");
     this.front = document.createElement("canvas");
-    this.caption = document.createElement("div");
-    this.caption.className = "caption";
-    this.element.append(this.back, this.front, this.caption);
+    this.caption = made("div", "", "caption");
+    this.bar = made("i", "", "bar");
+    this.element.append(this.back, this.front, this.caption, this.bar);
     this.image = null;
     this.message = "";
     this.tuning = { brightness: 1, contrast: 1, gamma: 1 };
     this.whole();
-    this.listen();
+    listen(this);
   }
 
   get name() {
@@ -114,11 +116,9 @@ export class View {
     g.drawImage(this.image, 0, 0);
   }
 
-  tune() {
-    const { brightness, contrast, gamma } = this.tuning;
-    const bend = gamma === 1 ? "" : ` url(#gamma${this.page.views.indexOf(this)})`;
-    if (bend) this.page.setGamma(this.page.views.indexOf(this), gamma);
-    this.back.style.filter = `brightness(${brightness}) contrast(${contrast})${bend}`;
+  tune(what, factor) {
+    this.tuning[what] = Math.max(0.2, Math.min(8, this.tuning[what] * factor));
+    applyTuning(this.back, this.page.views.indexOf(this), this.tuning);
   }
 
   draw() {
@@ -138,6 +138,12 @@ export class View {
     this.drawCurves(g, i, page.keypoint);
     this.drawPoints(g, i, 1);
     if (page.magnified && page.pointer && page.pointer.view === this) this.drawMagnifier(g);
+  }
+
+  // how much of this camera's images is labelled
+  showShare(share) {
+    this.bar.style.width = `${100 * share}%`;
+    this.bar.title = `${Math.round(100 * share)} % of this view's points`;
   }
 
   progress() {
@@ -314,86 +320,5 @@ export class View {
       }
     });
     return best;
-  }
-
-  listen() {
-    const place = (event) => {
-      const box = this.front.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
-    };
-    const { front } = this;
-    let grip = null;
-    front.addEventListener("pointerdown", (event) => {
-      this.page.focusOn(this);
-      if (event.button === 2) return;
-      front.setPointerCapture(event.pointerId);
-      const start = place(event);
-      grip = { start, last: start, moved: false, point: event.button ? null : this.pointAt(start) };
-      if (grip.point) {
-        this.page.select(...grip.point);
-        grip.before = this.labels.point(this.name, ...grip.point);
-      }
-    });
-    front.addEventListener("pointermove", (event) => {
-      const now = place(event);
-      this.page.pointer = { view: this, place: now };
-      if (!grip) {
-        if (this.page.magnified) this.draw();
-        return;
-      }
-      if (Math.hypot(now[0] - grip.start[0], now[1] - grip.start[1]) > 3) grip.moved = true;
-      if (!grip.moved) return;
-      if (grip.point) {
-        this.labels.put(this.name, ...grip.point, { ...this.dragged(grip), xy: this.toImage(now) });
-        this.labels.changed();
-      } else if (this.zoom > 1) {
-        const [x, y] = this.middle;
-        this.centre = [
-          x - (now[0] - grip.last[0]) / this.scale, y - (now[1] - grip.last[1]) / this.scale];
-        this.redraw();
-      }
-      grip.last = now;
-    });
-    front.addEventListener("pointerup", (event) => {
-      if (!grip) return;
-      const { point, before, moved } = grip;
-      const state = this.dragged(grip);
-      grip = null;
-      if (point && moved) {
-        this.labels.put(this.name, ...point, before);
-        const xy = this.toImage(place(event));
-        this.labels.set(
-          [{ camera: this.name, individual: point[0], keypoint: point[1], after: { ...state, xy } }]);
-      } else if (!point && !moved && event.button === 0 && !event.shiftKey) this.page.click(this, place(event));
-    });
-    front.addEventListener("pointercancel", () => {
-      if (grip?.point) this.labels.put(this.name, ...grip.point, grip.before);
-      grip = null;
-      this.labels.changed();
-    });
-    front.addEventListener("pointerleave", () => {
-      this.page.pointer = null;
-      if (this.page.magnified) this.draw();
-    });
-    front.addEventListener("contextmenu", (event) => {
-      event.preventDefault();
-      this.page.focusOn(this);
-      this.page.cycleOccluded(this.toImage(place(event)));
-    });
-    front.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      this.zoomAt(place(event), Math.exp(-event.deltaY / 300));
-    }, { passive: false });
-    front.addEventListener("dblclick", (event) => {
-      if (event.shiftKey) {
-        this.whole();
-        this.redraw();
-      }
-    });
-  }
-
-  // what a point becomes that a person moved
-  dragged({ before }) {
-    return { state: before?.state === "occluded" ? "occluded" : "clicked" };
   }
 }

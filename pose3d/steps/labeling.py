@@ -13,6 +13,7 @@ def label_frames(
     project: str | os.PathLike,
     *,
     recording: str | None = None,
+    at: str | None = None,
     port: int = 0,
     link: str | None = None,
     open_browser: bool = True,
@@ -30,6 +31,8 @@ def label_frames(
         The project's folder.
     recording : str
         The recording to open first; the first one with images unless told.
+    at : str
+        The image to open first, as check-labels names it: trot_cam1/img00020.png.
     port : int
         Port on this computer; a free one unless told.
     link : str
@@ -52,13 +55,18 @@ def label_frames(
     known = labeled_recordings(loaded)
     if not known:
         raise DataError(
-            f"{loaded.path / 'labeled-data'} holds no images of a recording. Choose frames first, "
-            "with extract-frames."
+            f"{loaded.path / 'labeled-data'} holds no images of a recording, and no recording has "
+            "videos to choose them from. Add one with add-recording, or images with "
+            "extract-frames."
         )
     if recording is not None and recording not in known:
         raise DataError(
             f"{recording!r} has no images to label; recordings with images: {', '.join(known)}."
         )
+    place = quote(recording) if recording else ""
+    if at is not None:
+        recording, image = _place(loaded, at)
+        place = f"{quote(recording)}/{quote(image)}"
     token = None
     if link is not None:
         port, token = _port_and_token(link)
@@ -70,8 +78,8 @@ def label_frames(
     except OSError as error:
         raise ValueError(f"Port {port} cannot be used ({error}). Choose another.") from None
     address = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
-    if recording:
-        address += f"#{quote(recording)}"
+    if place:
+        address += f"#{place}"
     print(f"Label in the browser at {address}\nStop with Ctrl+C.", file=sys.stderr, flush=True)
     if open_browser and _has_screen():
         webbrowser.open(address)
@@ -89,6 +97,19 @@ def label_frames(
         summary=f"Labelled with {changes} changes.",
         figures={"changes": changes, "recordings": len(known)},
     )
+
+
+def _place(project, at):
+    """Read which recording and which of its images is meant."""
+    folder, _, image = at.replace(os.sep, "/").rpartition("/")
+    folder = folder.rpartition("/")[2]
+    owner = project.whose_folder(folder) if folder else None
+    if owner is None or not (project.path / "labeled-data" / folder / image).is_file():
+        raise ValueError(
+            f"at is {at!r}; expected an image in a folder of labeled-data, such as "
+            "trot_cam1/img00020.png."
+        )
+    return owner[0], image
 
 
 def _port_and_token(link):

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from calibration.errors import DataError
 from calibration.video import write_image
 from pose3d.formats import deeplabcut
+from pose3d.labeling.journal import Journal
 from pose3d.labeling.session import ChangedElsewhere, LabelSession
 from pose3d.project import Project, load_labels
 
@@ -256,3 +259,23 @@ def test_a_late_cameras_images_stand_beside_those_of_the_same_moment(project, th
     else:
         assert "'cam_10' is 0.5667 s late" in session.notices[0]
     session.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has the real one.")
+def test_the_journal_needs_nothing_that_windows_lacks(tmp_path, monkeypatch):
+    """Windows has no pread and no fcntl; its lock is of a byte far behind the end."""
+    locked = []
+    windows = types.SimpleNamespace(
+        LK_NBLCK=2, locking=lambda handle, mode, n: locked.append(os.lseek(handle, 0, os.SEEK_CUR))
+    )
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", windows)
+    monkeypatch.delattr(os, "pread")
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"kind": "change"}\n{"kind": "cut sho')
+    journal = Journal(path)
+    journal.append({"kind": "undo"})
+    assert [entry["kind"] for entry in journal.entries()] == ["change", "undo"]
+    assert path.read_bytes().startswith(b'{"kind": "change"}\n{"kind": "cut sho\n{"kind"')
+    assert locked == [1 << 40]
+    journal.close()
