@@ -14,6 +14,7 @@ from calibration.video import read_image
 from pose3d.keypoints import Keypoints2D, Keypoints3D
 from pose3d.labeling.folders import IMAGES, LABELLED, STATES, frame_number
 from pose3d.labeling.session import LabelSession
+from pose3d.labeling.videos import RecordingVideos
 from pose3d.project import Project
 from pose3d.steps.choice import most_refined
 
@@ -75,6 +76,7 @@ class RecordingContent:
         self.notices: list[str] = []
         self.small_images: dict[str, np.ndarray] = {}
         self.rig = self._load_rig()
+        self.videos = RecordingVideos(session)
 
     def _load_rig(self) -> CameraRig | None:
         """Load the cameras whose calibration fits their images; None below two."""

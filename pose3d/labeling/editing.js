@@ -83,3 +83,12 @@ export function nudge(page, dx, dy, far) {
   const xy = [point.xy[0] + dx * size, point.xy[1] + dy * size];
   page.labels.set([{ camera: focus.name, individual, keypoint, after: { state, xy } }]);
 }
+
+// offer what optical flow carries here from the nearest labelled frame of each camera
+export async function flow(page, direction) {
+  const { labels } = page;
+  const here = labels.moments[labels.moment];
+  if (!here) return;
+  const told = await call(`flow/${at(labels.name, here.name, direction)}`);
+  if (labels.moments[labels.moment] === here) labels.carry(told.points);
+}

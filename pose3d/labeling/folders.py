@@ -1,5 +1,6 @@
 """The images and labels of one camera, as they lie in its folder."""
 
+import os
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class LabelFolder:
         else:
             table = deeplabcut.load_label_folder(path, scorer)
         stamp = path.stat().st_mtime_ns
-        names = [entry.name for entry in path.iterdir() if entry.suffix.lower() in IMAGES]
+        names = image_files(path)
         shape = (len(individuals), len(keypoints))
         folder = cls(
             path, scorer, [], individuals, keypoints, named, unique,
@@ -123,8 +124,7 @@ class LabelFolder:
         if stamp == self.stamp:
             return 0
         self.stamp = stamp
-        there = {entry.name for entry in self.path.iterdir() if entry.suffix.lower() in IMAGES}
-        added = there - self.place.keys()
+        added = set(image_files(self.path)) - self.place.keys()
         if added:
             before, rows = self.images, len(self.images)
             self.images = sorted([*before, *added], key=_natural)
@@ -224,6 +224,15 @@ class LabelFolder:
         deeplabcut.save_labels(self.path, table, unique=self.unique)
         self.saved = wanted
         self.digests = _digests(self.path, self.scorer)
+
+
+def image_files(folder: Path) -> list[str]:
+    """Names of the images in a folder, in no order; files that are being written are hidden."""
+    return [
+        name
+        for name in os.listdir(folder)
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGES
+    ]
 
 
 def frame_number(image: str) -> int:

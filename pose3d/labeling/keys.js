@@ -40,6 +40,15 @@ function actions(page) {
     swap: () => edit.swap(page, [page.focus]),
     swap_all: () => edit.swap(page, page.views),
     copy: () => edit.copy(page),
+    flow: () => edit.flow(page, "before"),
+    flow_back: () => edit.flow(page, "after"),
+    context: () => page.timeline.around(),
+    video_back: () => page.timeline.step(-1),
+    video_on: () => page.timeline.step(1),
+    video_far_back: () => page.timeline.step(-page.timeline.second),
+    video_far_on: () => page.timeline.step(page.timeline.second),
+    add_moment: () => page.timeline.add(),
+    leave_video: () => page.timeline.leave(),
     left: (event) => edit.nudge(page, -1, 0, event.shiftKey),
     right: (event) => edit.nudge(page, 1, 0, event.shiftKey),
     up: (event) => edit.nudge(page, 0, -1, event.shiftKey),
@@ -62,7 +71,13 @@ function actions(page) {
 }
 
 // what ends when its key is let go
-const HELD = { hide: "hidden", magnify: "magnified" };
+const HELD = ["hide", "magnify", "context"];
+// what can be done while a frame of the videos is looked at; all else returns to labelling first
+const LOOKING = [
+  "video_back", "video_on", "video_far_back", "video_far_on", "add_moment", "leave_video", "context",
+  "help", "next_view", "previous_view", "zoom_in", "zoom_out", "whole", "brighter", "darker",
+  "contrast_more", "contrast_less", "gamma_more", "gamma_less", "magnify",
+];
 
 function keyName(event) {
   let name = event.key === " " ? "Space" : event.key;
@@ -82,12 +97,15 @@ export class Keys {
   listen() {
     document.addEventListener("keydown", (event) => this.down(event));
     document.addEventListener("keyup", (event) => {
-      const held = HELD[this.byKey.get(keyName(event))];
-      if (held) this.page.hold(held, false);
+      this.release(this.byKey.get(keyName(event)));
     });
-    window.addEventListener("blur", () => {
-      for (const held of Object.values(HELD)) this.page.hold(held, false);
-    });
+    window.addEventListener("blur", () => HELD.forEach((action) => this.release(action)));
+  }
+
+  release(action) {
+    if (action === "hide") this.page.hold("hidden", false);
+    if (action === "magnify") this.page.hold("magnified", false);
+    if (action === "context") this.page.timeline.endAround();
   }
 
   down(event) {
@@ -106,11 +124,12 @@ export class Keys {
     }
     if (!action) return;
     event.preventDefault();
-    if (!(event.repeat && action in HELD)) this.run(action, event);
+    if (!(event.repeat && HELD.includes(action))) this.run(action, event);
   }
 
   // at once, so that a key is drawn in the frame in which it is pressed
   run(action, event = {}) {
+    if (!LOOKING.includes(action)) this.page.timeline.leave();
     try {
       Promise.resolve(this.actions[action](event)).catch((error) => this.page.tell(error));
     } catch (error) {

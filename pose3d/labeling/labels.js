@@ -22,6 +22,7 @@ export class Labels extends EventTarget {
     this.edits = 0;
     this.moment = 0;
     this.points = new Map();
+    this.carried = new Map();
     this.lengths = [];
   }
 
@@ -68,6 +69,7 @@ export class Labels extends EventTarget {
     this.sequence = Math.max(this.sequence, told.sequence);
     this.points = new Map();
     this.predicted = new Map();
+    this.carried = new Map();
     for (const camera of this.cameras) {
       const own = new Map();
       for (const [i, k, point] of told.points[camera.name] ?? []) own.set(key(i, k), point);
@@ -80,6 +82,15 @@ export class Labels extends EventTarget {
         if (!found.has(key(i, k))) found.set(key(i, k), { xy: [x, y], likelihood });
       }
       this.predicted.set(camera.name, found);
+    }
+    this.changed();
+  }
+
+  // points that optical flow carried here; told: by camera, [individual, keypoint, x, y, error]
+  carry(told) {
+    for (const [camera, points] of Object.entries(told)) {
+      this.carried.set(camera, new Map(points.map(([i, k, x, y, error]) =>
+        [key(i, k), { xy: [x, y], expected: error, carried: true }])));
     }
     this.changed();
   }
@@ -152,7 +163,7 @@ export class Labels extends EventTarget {
     return Math.sqrt(errors.reduce((a, b) => a + b) / errors.length);
   }
 
-  // what is offered where nothing is labelled: by the other views, else by a network
+  // what is offered where nothing is labelled: by the other views, by optical flow, by a network
   offer(camera, individual, keypoint) {
     const view = this.cameras.find(({ name }) => name === camera);
     if (!this.hasImage(camera) || this.point(camera, individual, keypoint)) return null;
@@ -160,7 +171,8 @@ export class Labels extends EventTarget {
     if (seen && inside(seen.xy, view.lens.size)) {
       return { state: "reprojected", xy: seen.xy, expected: seen.expected };
     }
-    const found = this.predicted.get(camera)?.get(key(individual, keypoint));
+    const at = key(individual, keypoint);
+    const found = this.carried.get(camera)?.get(at) ?? this.predicted.get(camera)?.get(at);
     return found ? { state: "predicted", ...found } : null;
   }
 

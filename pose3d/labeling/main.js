@@ -7,6 +7,7 @@ import { Labels } from "./labels.js";
 import { Panel } from "./panel.js";
 import { Queue } from "./queue.js";
 import { at, byId, call } from "./server.js";
+import { Timeline } from "./timeline.js";
 import { View } from "./view.js";
 
 class Page {
@@ -22,7 +23,13 @@ class Page {
     this.images = new Images();
     this.panel = new Panel(this);
     this.queue = new Queue(this);
+    this.timeline = new Timeline(this);
     this.keys = new Keys(this);
+  }
+
+  // what is looked at in place of the frame that is labelled; empty if nothing is
+  get away() {
+    return this.timeline.away;
   }
 
   async open(name, image = null) {
@@ -43,12 +50,13 @@ class Page {
     this.labels.addEventListener("change", () => this.draw());
     this.labels.addEventListener("saving", () => this.panel.drawSaving());
     this.labels.addEventListener("moment", () => this.showMoment());
-    this.labels.addEventListener("moments", () => this.takeMoments());
+    this.labels.addEventListener("moments", () => { this.taken = this.takeMoments(); });
     this.queue.reset();
     const wanted = recording.moments.findIndex(({ name: title, images }) =>
       title === image || Object.values(images).includes(image));
     await this.go(Math.max(0, wanted));
     this.lookAtBones();
+    this.timeline.open(name);
   }
 
   async lookAtBones() {
@@ -69,6 +77,7 @@ class Page {
   }
 
   async go(index) {
+    this.timeline.leave();
     const count = this.labels.moments.length;
     index = Math.max(0, Math.min(count - 1, index));
     this.countDone();
@@ -125,6 +134,7 @@ class Page {
     await Promise.all(loads);
     this.layOut();
     this.draw();
+    this.timeline.draw();
     // the next frame is at hand before it is asked for
     const next = this.queue.step(moment, 1);
     for (const view of this.views) {
@@ -264,6 +274,7 @@ class Page {
       });
     }
     this.keys.listen();
+    this.timeline.listen();
     window.addEventListener("resize", () => this.layOut());
     window.addEventListener("beforeunload", (event) => {
       if (this.labels?.queue.length) event.preventDefault();

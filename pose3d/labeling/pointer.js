@@ -14,7 +14,7 @@ export function listen(view) {
   let grip = null;
   front.addEventListener("pointerdown", (event) => {
     page.focusOn(view);
-    if (event.button === 2) return;
+    if (event.button === 2 || page.away) return;
     front.setPointerCapture(event.pointerId);
     const start = place(event);
     grip = { start, last: start, moved: false, point: event.button ? null : view.pointAt(start) };
@@ -68,7 +68,7 @@ export function listen(view) {
   front.addEventListener("contextmenu", (event) => {
     event.preventDefault();
     page.focusOn(view);
-    cycleOccluded(page, view.toImage(place(event)));
+    if (!page.away) cycleOccluded(page, view.toImage(place(event)));
   });
   front.addEventListener("wheel", (event) => {
     event.preventDefault();

@@ -24,9 +24,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from calibration.errors import DataError
 from pose3d.labeling.content import RecordingContent, labeled_recordings, project_content
+from pose3d.labeling.flow import carried_points
 from pose3d.labeling.keys import ACTIONS, load_keys
 from pose3d.labeling.orders import ORDERS, order_moments
 from pose3d.labeling.session import ChangedElsewhere, LabelSession
+from pose3d.labeling.videos import AROUND
 from pose3d.project import Project
 
 _PARTS = Path(__file__).parent
@@ -137,11 +139,40 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
             return _as_png(path)
         return FileResponse(path)
 
+    def frame(request):
+        asked = request.path_params
+        picture = content(request).videos.picture(
+            asked["camera"],
+            asked["moment"],
+            around=AROUND if "around" in request.query_params else 0,
+        )
+        return Response(picture, media_type="image/jpeg")
+
+    def flow(request):
+        asked = request.path_params
+        return JSONResponse(
+            carried_points(content(request).videos, asked["moment"], asked["direction"])
+        )
+
+    async def add(request: Request):
+        body = await _body(request)
+
+        def make():
+            moment = body["moment"]
+            if type(moment) is not int or moment < 0:
+                raise ValueError(f"moment is {str(moment)[:40]}; expected a number from 0.")
+            written = content(request).videos.add_moment(moment)
+            return JSONResponse({"name": str(moment), "images": len(written)})
+
+        return await run_in_threadpool(_told, make)
+
     async def change(request: Request):
         body = await _body(request)
 
         def make():
             found = content(request)
+            if not isinstance(body["changes"], list):
+                raise ValueError("changes is no list.")
             sequence = found.session.change(
                 body["changes"], kind=body.get("kind", "change"), tab=str(body.get("tab", ""))[:40]
             )
@@ -163,6 +194,10 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
         Route("/api/queue/{recording}/{order}", told(queue)),
         Route("/api/moment/{recording}/{moment}", told(moment)),
         Route("/api/image/{recording}/{camera}/{moment}", told(image)),
+        Route("/api/video/{recording}", told(lambda r: JSONResponse(content(r).videos.about()))),
+        Route("/api/frame/{recording}/{camera}/{moment:int}", told(frame)),
+        Route("/api/flow/{recording}/{moment}/{direction}", told(flow)),
+        Route("/api/add/{recording}", add, methods=["POST"]),
         Route("/api/change/{recording}", change, methods=["POST"]),
     ]
     app = Starlette(routes=routes)
@@ -231,7 +266,7 @@ def _guarded(response):
 
 
 async def _body(request):
-    """Read a change as JSON, of bounded size."""
+    """Read a mapping as JSON, of bounded size."""
     content = b""
     async for chunk in request.stream():
         content += chunk
@@ -241,7 +276,7 @@ async def _body(request):
         body = json.loads(content)
     except (ValueError, RecursionError):
         return {}
-    return body if isinstance(body, dict) and isinstance(body.get("changes"), list) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def _told(answer):

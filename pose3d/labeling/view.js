@@ -25,6 +25,7 @@ export class View {
     this.bar = made("i", "", "bar");
     this.element.append(this.back, this.front, this.caption, this.bar);
     this.image = null;
+    this.shown = null;  // a frame of the video that is looked at in its place
     this.message = "";
     this.tuning = { brightness: 1, contrast: 1, gamma: 1 };
     this.whole();
@@ -50,8 +51,9 @@ export class View {
 
   // pixels on the page per image pixel when the whole image is shown
   get fit() {
-    if (!this.image) return 1;
-    return Math.min(this.width / this.image.width, this.height / this.image.height);
+    const image = this.shown ?? this.image;
+    if (!image) return 1;
+    return Math.min(this.width / image.width, this.height / image.height);
   }
 
   whole() {
@@ -64,8 +66,8 @@ export class View {
   }
 
   get middle() {
-    return this.centre ?? (this.image ? [this.image.width / 2 - 0.5, this.image.height / 2 - 0.5]
-      : [0, 0]);
+    const image = this.shown ?? this.image;
+    return this.centre ?? (image ? [image.width / 2 - 0.5, image.height / 2 - 0.5] : [0, 0]);
   }
 
   // pixel (0, 0) is the centre of the top-left pixel
@@ -108,12 +110,13 @@ export class View {
     g.setTransform(1, 0, 0, 1, 0, 0);
     g.fillStyle = "#000";
     g.fillRect(0, 0, this.back.width, this.back.height);
-    if (!this.image) return;
+    const image = this.shown ?? this.image;
+    if (!image) return;
     const [x, y] = this.toPage([-0.5, -0.5]);
     const s = this.scale * this.ratio;
     g.setTransform(s, 0, 0, s, x * this.ratio, y * this.ratio);
     g.imageSmoothingEnabled = this.scale < 3;
-    g.drawImage(this.image, 0, 0);
+    g.drawImage(image, 0, 0);
   }
 
   tune(what, factor) {
@@ -129,7 +132,8 @@ export class View {
     this.element.classList.toggle("focus", page.focus === this);
     this.caption.textContent =
       this.message ? `${this.name}: ${this.message}` : `${this.name}  ${this.progress()}`;
-    if (!this.image || page.hidden) return;
+    if (page.away) this.caption.textContent = `${this.name}: ${page.away}`;
+    if (!this.image || page.hidden || page.away) return;
     const i = page.individual;
     this.drawBones(g, i);
     labels.told.individuals.forEach((_, other) => {
@@ -238,7 +242,7 @@ export class View {
   }
 
   // shapes tell states apart without colour: disc clicked, square reprojected, triangle from a
-  // network, crossed disc occluded, dashed or hollow ring offered
+  // network, crossed disc occluded; rings offered: dashed by other views, dotted by flow
   mark(g, x, y, state, fill, r, offer) {
     g.lineWidth = 1.5;
     g.beginPath();
@@ -255,7 +259,7 @@ export class View {
       g.stroke();
       g.strokeStyle = fill;
       g.lineWidth = 2;
-      g.setLineDash(offer.state === "reprojected" ? [3, 2] : []);
+      g.setLineDash(offer.state === "reprojected" ? [3, 2] : offer.carried ? [1, 2] : []);
       g.stroke();
       g.setLineDash([]);
       return;

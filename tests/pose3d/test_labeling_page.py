@@ -432,3 +432,92 @@ def test_the_queue_decides_which_frame_is_next_and_bars_tell_what_is_done(browse
         wait_until(page, "p.labels.conflicts.length")
         assert "analyze-recording" in page.inner_text("#banner")
         assert page.input_value("#order") == "random"
+
+
+@pytest.fixture
+def filmed(tmp_path, rig):
+    """A project whose videos are folders of pictures: 24 frames, of which 0, 10 and 20 to label."""
+    project, _ = make_project(tmp_path, rig)
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    seen = rig.project(BODY + np.linspace(0, 6, 24)[:, np.newaxis, np.newaxis])
+    for c, camera in enumerate(rig.names):
+        images = tmp_path / "labeled-data" / f"trot_{camera}"
+        for old in images.iterdir():
+            old.unlink()
+        for frame in range(24):
+            image = np.full((SIZE[1], SIZE[0], 3), 80, np.uint8)
+            for k, (x, y) in enumerate(seen[c, frame]):
+                image[(columns - x) ** 2 + (rows - y) ** 2 < 12 + 8 * k] = (240, 220, 200 - 30 * k)
+            path = tmp_path / f"{camera}.mp4" / f"{frame:03d}.png"
+            path.parent.mkdir(exist_ok=True)
+            write_image(path, image)
+            if frame % 10 == 0:
+                write_image(images / f"img{frame:05d}.png", image)
+    with served(Project.load(tmp_path)) as link:
+        yield project, seen, link
+
+
+def test_moments_are_chosen_by_hand_and_labels_carried_to_them_by_flow(browser, filmed):
+    project, seen, link = filmed
+    with opened(browser, link) as page:
+        wait_until(page, "p.timeline.count === 24")
+        for v in range(2):
+            click(page, v, seen[v, 0, 0])
+        page.keyboard.press("Space")
+        page.evaluate("p.timeline.show(6)")
+        wait_until(page, "p.away === 'video, frame 6'")
+        click(page, 0, seen[0, 0, 1])  # labels nothing while the video is looked at
+        assert point(page, 0, 1) is None
+        page.keyboard.press("Escape")
+        assert page.evaluate("p.away") == ""
+        for _ in range(7):
+            page.keyboard.press(".")
+        page.keyboard.press(",")
+        wait_until(page, "p.away === 'video, frame 6' && !p.timeline.busy")
+        page.keyboard.press("p")
+        wait_until(page, "p.labels.moments[p.labels.moment].name === '6' && p.away === ''")
+        names = page.evaluate("p.labels.moments.map(({name}) => name)")
+        assert names == ["0", "6", "10", "20"]
+        assert page.evaluate("p.labels.offer(p.views[3].name, 0, 0)") is None
+        page.keyboard.press("f")
+        wait_until(page, "p.labels.carried.size === 4")
+        offers = page.evaluate("p.views.map(({name}) => p.labels.offer(name, 0, 0).xy)")
+        assert np.linalg.norm(offers - seen[:, 6, 0], axis=1).max() < 2.5
+        page.keyboard.press("a")
+        assert point(page, 3, 0)["state"] == "predicted"
+        wait_saved(page)
+        page.evaluate("p.go(3)")
+        page.keyboard.press("c")
+        wait_until(page, "p.labels.point(p.views[3].name, 0, 0) !== null")
+        assert point(page, 3, 0)["xy"] == offers[3]
+        wait_saved(page)
+    for camera in project.cameras:
+        images = project.path / "labeled-data" / f"trot_{camera}"
+        assert (images / "img00006.png").is_file()
+
+
+def test_a_held_key_shows_five_frames_around_and_letting_go_ends_it(browser, filmed):
+    with opened(browser, filmed[2]) as page:
+        wait_until(page, "p.timeline.count === 24")
+        page.evaluate("p.go(1)")
+        page.keyboard.down("v")
+        for words in ("2 frames before", "1 frame before", "this frame", "1 frame after"):
+            wait_until(page, f"p.away === '{words}'")
+        assert page.evaluate("p.views[0].shown !== null")
+        page.keyboard.up("v")
+        assert page.evaluate("p.away") == ""
+        assert page.evaluate("p.views.every((view) => view.shown === null)")
+        page.wait_for_timeout(400)
+        assert page.evaluate("p.away") == ""
+
+
+def test_images_that_appear_while_the_page_is_open_are_in_its_list(browser, filmed):
+    project, _, link = filmed
+    with opened(browser, link) as page:
+        page.evaluate("p.go(1)")
+        for camera in project.cameras:
+            folder = project.path / "labeled-data" / f"trot_{camera}"
+            write_image(folder / "img00004.png", np.full((SIZE[1], SIZE[0], 3), 90, np.uint8))
+        wait_until(page, "p.labels.moments.length === 4")
+        assert page.evaluate("p.labels.moments[p.labels.moment].name") == "10"
+        wait_until(page, "document.getElementById('moment').options.length === 4")
