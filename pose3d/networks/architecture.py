@@ -38,6 +38,7 @@ def build_model(spec: NetworkSpec, *, precision: str = "float32") -> keras.Model
             "unet": backbones.unet,
             "mobilenet": backbones.mobilenet,
             "resnet": backbones.resnet,
+            "efficientnet": backbones.efficientnet,
         }[family]
         features = build(image, spec)
         n_keypoints = len(spec.keypoints)

@@ -31,6 +31,10 @@ class Augmentation:
         Largest standard deviation of added noise, in grey levels.
     light_share, noise_share, blur_share : float
         Shares of the crops whose light is changed, that get noise, that are blurred.
+    motion_share, occlusion_share, compression_share : float
+        Shares that are smeared in one direction as by movement, in which a rectangle is hidden
+        (labels under it stay: the rest of the animal tells where they are), and that go through
+        JPEG at a poor quality.
     """
 
     rotation_degrees: float = 180.0
@@ -44,6 +48,9 @@ class Augmentation:
     light_share: float = 0.7
     noise_share: float = 0.3
     blur_share: float = 0.15
+    motion_share: float = 0.1
+    occlusion_share: float = 0.1
+    compression_share: float = 0.1
 
 
 def augment(
@@ -106,19 +113,47 @@ def _crop_from_image(shape, xy, size, rng, options, flip):
 
 
 def _change_light(crop, rng, options):
-    """Change contrast and brightness, add noise, blur; each now and then."""
-    light, noise, blur = rng.random(3)
-    contrast = np.exp(rng.uniform(*np.log(options.contrast)))
-    brightness = rng.uniform(-options.brightness, options.brightness)
-    sigma = rng.uniform(0, options.noise)
-    width = rng.uniform(0.3, 1.2)
+    """Change contrast, sharpness, grain and more; each now and then."""
+    light, blur, motion, occlusion, noise, compression = rng.random(6)
     if light < options.light_share:
+        contrast = np.exp(rng.uniform(*np.log(options.contrast)))
+        brightness = rng.uniform(-options.brightness, options.brightness)
         levels = (np.arange(256) - 128) * contrast + 128 + brightness
         crop = cv2.LUT(crop, np.clip(np.rint(levels), 0, 255).astype(np.uint8))
     if blur < options.blur_share:
-        crop = cv2.GaussianBlur(crop, (0, 0), width)
+        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.3, 1.2))
+    if motion < options.motion_share:
+        crop = _smear(crop, rng)
+    if occlusion < options.occlusion_share:
+        crop = _hide(crop, rng)
     crop = crop.reshape(crop.shape[0], crop.shape[1], -1)
     if noise < options.noise_share:
+        sigma = rng.uniform(0, options.noise)
         grain = rng.standard_normal(crop.shape[:2], np.float32)[..., np.newaxis] * sigma
         crop = np.clip(crop + grain, 0, 255).astype(np.uint8)
+    if compression < options.compression_share:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
+        coded = cv2.imencode(".jpg", crop, quality)[1]
+        crop = cv2.imdecode(coded, cv2.IMREAD_UNCHANGED).reshape(crop.shape)
+    return crop
+
+
+def _smear(crop, rng):
+    """Move the image along a line of up to 9 pixels while it is exposed; its middle stays."""
+    length, angle = rng.uniform(2, 9), rng.uniform(0, np.pi)
+    half = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+    kernel = np.zeros((11, 11), np.float32)
+    ends = np.rint(16 * (5 + np.stack([-half, half]))).astype(int).tolist()
+    cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA, 4)
+    kernel += kernel[::-1, ::-1]  # symmetric, so that nothing is moved
+    return cv2.filter2D(crop, -1, kernel / kernel.sum())
+
+
+def _hide(crop, rng):
+    """Cover a rectangle, up to a third of the crop wide, with one grey level."""
+    size = crop.shape[0]
+    width, height = rng.integers(size // 12, size // 3, 2)
+    left, top = rng.integers(0, size - width), rng.integers(0, size - height)
+    crop = crop.copy()
+    crop[top : top + height, left : left + width] = rng.integers(0, 256)
     return crop

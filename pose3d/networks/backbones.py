@@ -1,6 +1,7 @@
 """The bodies of the networks: from an image to features at the wanted stride."""
 
 from pose3d.networks.engine import keras
+from pose3d.networks.normalization import MOMENTUM, FusedNormalization, fused
 from pose3d.networks.spec import NetworkSpec
 
 layers = keras.layers
@@ -8,10 +9,6 @@ layers = keras.layers
 #: Channels of the U-Net: at its stem (stride 2) and five levels (strides 4 to 64).
 _STEM = 24
 _LEVELS = (32, 48, 64, 96, 128)
-
-#: keras.applications average normalisation over a thousand steps (0.999), so that after a short
-#: training they still hold their first values.
-_MOMENTUM = 0.9
 
 #: Last layer at each stride. MobileNets go to stride 32; ResNets stay at 16, dilated after that.
 _MOBILENET_V2 = {
@@ -27,11 +24,22 @@ _MOBILENET = {
     32: "conv_pw_13_relu",
 }
 
+_EFFICIENTNET = {
+    4: "block3a_expand_activation",
+    8: "block4a_expand_activation",
+    16: "block6a_expand_activation",
+    32: "top_activation",
+}
+
 #: Residual blocks per stage.
 _RESNETS = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 
 #: Mean colour, blue first, that ResNet weights from Caffe expect to be taken off.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
+
+#: Mean and spread of colours, red first and from 0 to 1, that EfficientNet weights expect.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_SPREAD = (0.229, 0.224, 0.225)
 
 
 def _convolve(x, filters, name, *, size=3, stride=1):
@@ -39,7 +47,7 @@ def _convolve(x, filters, name, *, size=3, stride=1):
     x = layers.Conv2D(
         filters, size, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
-    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
+    x = FusedNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
@@ -79,14 +87,26 @@ def mobilenet(image, spec: NetworkSpec):
     second = spec.backbone.startswith("mobilenet_v2_")
     make = keras.applications.MobileNetV2 if second else keras.applications.MobileNet
     body = make(
-        input_tensor=x, alpha=float(spec.backbone.rpartition("_")[2]), include_top=False,
-        weights=None,
+        input_shape=(None, None, 3), alpha=float(spec.backbone.rpartition("_")[2]),
+        include_top=False, weights=None,
     )  # fmt: skip
-    for layer in body.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
+    body = fused(body, x)
     ends = _MOBILENET_V2 if second else _MOBILENET
     return _head({stride: body.get_layer(name).output for stride, name in ends.items()}, spec)
+
+
+def efficientnet(image, spec: NetworkSpec):
+    """Build an EfficientNet of keras.applications with a deconvolution head."""
+    x = _three_channels(image)
+    # keras.applications divide by 255 inside and leave the rest to weights that ours do without
+    scale = [1 / spread for spread in _IMAGENET_SPREAD]
+    offset = [
+        -255 * mean / spread for mean, spread in zip(_IMAGENET_MEAN, _IMAGENET_SPREAD, strict=True)
+    ]
+    x = layers.Rescaling(scale, offset=offset, name="rescale")(x)
+    make = getattr(keras.applications, f"EfficientNetB{spec.backbone[-1]}")
+    body = fused(make(input_shape=(None, None, 3), include_top=False, weights=None), x)
+    return _head({s: body.get_layer(name).output for s, name in _EFFICIENTNET.items()}, spec)
 
 
 def resnet(image, spec: NetworkSpec):
@@ -134,7 +154,7 @@ def _residual_block(x, filters, name, *, stride, dilation, project):
 
 def _normalize(x, name):
     """Normalise as the ResNets of keras.applications do."""
-    return layers.BatchNormalization(epsilon=1.001e-5, momentum=_MOMENTUM, name=name)(x)
+    return FusedNormalization(epsilon=1.001e-5, momentum=MOMENTUM, name=name)(x)
 
 
 def _three_channels(image):
@@ -154,7 +174,7 @@ def _head(ends, spec):
         x = layers.Conv2DTranspose(
             64, 4, strides=2, padding="same", use_bias=False, name=f"head{stride}_deconv"
         )(x)
-        x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"head{stride}_deconv_norm")(x)
+        x = FusedNormalization(momentum=MOMENTUM, name=f"head{stride}_deconv_norm")(x)
         x = layers.ReLU(name=f"head{stride}_deconv_relu")(x)
         skip = _convolve(ends[stride], 64, f"head{stride}_skip", size=1)
         x = layers.Concatenate(name=f"head{stride}_both")([x, skip])

@@ -1,12 +1,14 @@
-"""From images to keypoints: the network frozen, peaks found in its graph, points in NumPy."""
+"""From images to keypoints: the network, peaks found in its graph, points in NumPy."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from pose3d.networks.engine import freeze, keras, tf
-from pose3d.networks.images import shrink, to_image_pixels
+from pose3d.networks.engine import keras, tf
+from pose3d.networks.engines import Engine, compile_engine, quickest_engine
+from pose3d.networks.following import Follower
+from pose3d.networks.images import network_size, shrink, to_image_pixels
 from pose3d.networks.prefetching import prefetch
 from pose3d.networks.spec import NetworkSpec
 from pose3d.scoremaps import decode_peaks
@@ -42,8 +44,8 @@ class Predictor:
     batch_size : int
         Images per call; a last batch is filled up, so that an image's result never depends on
         how many came with it.
-    frozen : bool
-        Whether weights become constants, which is quicker and ignores later training.
+    engine : str
+        How the network is run, see `pose3d.networks.engines`; "auto" tries and takes the quickest.
     untrained : tuple of str
         Keypoints that the network never saw: NaN with likelihood 0.
     method : str
@@ -56,7 +58,7 @@ class Predictor:
         spec: NetworkSpec,
         *,
         batch_size: int = 8,
-        frozen: bool = True,
+        engine: str = "float32",
         untrained: tuple[str, ...] = (),
         method: str = "dark",
     ):
@@ -64,17 +66,29 @@ class Predictor:
         self.batch_size = batch_size
         self.method = method
         self._untrained = [spec.keypoints.index(name) for name in untrained]
-        self._model, self._frozen = model, frozen
-        self._functions: dict[tuple[int, ...], Callable] = {}
+        self.engine = engine
+        self._model = model
+        self._engines: dict[tuple[int, ...], Engine] = {}
 
-    def _function(self, shape):
-        """Return the graph for batches of a shape; a size that is not fixed would run eagerly."""
-        if shape not in self._functions:
-            graph = tf.function(
-                lambda images: _peaks(*self._model(tf.cast(images, tf.float32), training=False))
-            ).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
-            self._functions[shape] = freeze(graph) if self._frozen else graph
-        return self._functions[shape]
+    def prepare(self, image_size: tuple[int, int]) -> str:
+        """Make ready for images of a size, and return the engine that is used.
+
+        Parameters
+        ----------
+        image_size : (int, int)
+            Width and height of the images.
+        """
+        width, height = network_size(image_size, self.spec.scale)
+        self._compiled(self._stack([np.zeros((height, width, self.spec.channels), np.uint8)]).shape)
+        return self.engine
+
+    def _compiled(self, shape):
+        """Return the engine for batches of a shape."""
+        if self.engine == "auto":
+            self.engine = quickest_engine(self._model, _peaks, shape)
+        if shape not in self._engines:
+            self._engines[shape] = compile_engine(self._model, _peaks, shape, self.engine)
+        return self._engines[shape]
 
     def predict(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Find the keypoints in images of any size.
@@ -116,7 +130,12 @@ class Predictor:
         return xy, likelihood
 
     def stream(
-        self, frames: Iterable, image_size: tuple[int, int], *, cut: int | None = None
+        self,
+        frames: Iterable,
+        image_size: tuple[int, int],
+        *,
+        cut: int | None = None,
+        follow: bool = False,
     ) -> Iterator[Predictions]:
         """Find the keypoints in the frames of a video; reading and shrinking run in a thread.
 
@@ -129,16 +148,40 @@ class Predictor:
         cut : int, optional
             A batch never holds frames from both sides of a multiple of this number, so that
             results do not depend on where an interrupted analysis goes on.
+        follow : bool
+            Whether only the part of a frame in which the animal can be is looked at. The frames
+            after each cut are looked at whole.
 
         Yields
         ------
         Predictions
             Of up to `batch_size` frames.
         """
+        follower, part = None, None
         for numbers, batch in prefetch(self._prepared, self._grouped(frames, cut)):
-            xy, likelihood = self._run(batch, len(numbers))
+            if follow and (follower is None or (cut and numbers[0] // cut != part)):
+                follower = Follower(batch.shape[1:3], self.spec.multiple)
+                part = numbers[0] // cut if cut else None
+            if follower is None:
+                xy, likelihood = self._run(batch, len(numbers))
+            else:
+                xy, likelihood = self._run_near(follower, batch, len(numbers))
             xy = to_image_pixels(xy, image_size, self.spec.scale)
             yield Predictions(numbers, xy, likelihood)
+
+    def _run_near(self, follower, batch, n_images):
+        """Run the network on the window in which the animal is; on all if it is not sure."""
+        if follower.window is not None:
+            rows, columns = follower.window
+            part = np.ascontiguousarray(batch[:, rows, columns])
+            xy, likelihood = self._run(part, n_images)
+            xy = xy + follower.corner
+            if follower.trusts(xy, likelihood):
+                follower.learn(xy, likelihood, whole=False)
+                return xy, likelihood
+        xy, likelihood = self._run(batch, n_images)
+        follower.learn(xy, likelihood, whole=True)
+        return xy, likelihood
 
     def _grouped(self, frames, cut):
         """Gather frames into lists of one batch each."""
@@ -169,9 +212,7 @@ class Predictor:
 
     def _run(self, batch, n_images):
         """Run the network; return points in its pixels, and likelihoods."""
-        heat, locref, cells = (
-            part.numpy()[:n_images] for part in self._function(batch.shape)(tf.constant(batch))
-        )
+        heat, locref, cells = (part[:n_images] for part in self._compiled(batch.shape)(batch))
         xy, likelihood = decode_peaks(
             heat, locref, cells, self.spec.stride, method=self.method, sigma=self.spec.sigma
         )

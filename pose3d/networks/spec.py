@@ -14,6 +14,7 @@ BACKBONES = (
     | {f"mobilenet_v2_{alpha}": 32 for alpha in ("0.35", "0.5", "0.75", "1.0")}
     | {f"mobilenet_{alpha}": 32 for alpha in ("0.25", "0.5", "0.75", "1.0")}
     | {f"resnet_{depth}": 16 for depth in (50, 101, 152)}
+    | {f"efficientnet_b{size}": 32 for size in range(4)}
 )
 
 #: Pixels of the network's input per cell of its scoremaps.

@@ -314,7 +314,7 @@ class _Trial:
     def __init__(self, model, tests):
         self._tests = tests
         if tests:
-            self._predictor = Predictor(model, tests.spec, frozen=False)
+            self._predictor = Predictor(model, tests.spec, engine="plain")
             self._images = [tests.image(i) for i in range(min(len(tests), _MOST_TESTS))]
 
     def mean_error_px(self):

@@ -13,6 +13,7 @@ from pose3d.networks.engine import keras
 
 #: Where the weights of keras.applications lie; `keras.applications` has no call that only fetches.
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications"
+_URL_EFFICIENTNET = "https://storage.googleapis.com/keras-applications"
 
 #: Beginnings of the names of layers that no pretrained weights are sought for.
 _HEADS = ("head", "heat", "locref")
@@ -130,11 +131,13 @@ def imagenet_url(backbone: str) -> str:
     if family == "mobilenet":
         alpha = {"0.25": "2_5", "0.5": "5_0", "0.75": "7_5", "1.0": "1_0"}[size]
         return f"{_URL}/mobilenet/mobilenet_{alpha}_224_tf_no_top.h5"
+    if family == "efficientnet":
+        return f"{_URL_EFFICIENTNET}/efficientnet{size}_notop.h5"
     if family == "resnet":
         return f"{_URL}/resnet/resnet{size}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     raise ValueError(
         f"There are no ImageNet weights for {backbone!r}, which trains from scratch: leave "
-        "weights out, or choose a mobilenet or resnet backbone."
+        "weights out, or choose a mobilenet, resnet or efficientnet backbone."
     )
 
 
