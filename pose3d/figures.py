@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from calibration.files import write_text
@@ -175,6 +176,42 @@ def plot_learning_curve(
     figure.update_yaxes(title_text="loss", type="log", secondary_y=False)
     figure.update_xaxes(title_text="training step")
     return _dressed(figure, height=420)
+
+
+def plot_reliability(said: np.ndarray, true: np.ndarray, count: np.ndarray) -> go.Figure:
+    """Plot how often points of each likelihood are right.
+
+    Parameters
+    ----------
+    said, true, count : ndarray of shape (n_bins,)
+        See `pose3d.metrics.reliability`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        A network that means what it says lies on the dotted line.
+    """
+    there = count > 0
+    figure = go.Figure()
+    figure.add_trace(
+        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="as said",
+                   line={"dash": "dot", "color": "#51606f"})
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=said[there], y=true[there], mode="lines+markers", name="as found",
+            line_color="#0072B2", text=[f"{n} points" for n in count[there]],
+            marker={"size": 6 + 3 * np.log10(count[there])},
+        )
+    )  # fmt: skip
+    figure.update_xaxes(title_text="likelihood", range=[0, 1])
+    figure.update_yaxes(title_text="share within the distance", range=[0, 1.02])
+    return _dressed(figure, height=380)
+
+
+def plotly_script() -> str:
+    """Return plotly's own JavaScript as part of a page, for figures without it."""
+    return f"<script>{get_plotlyjs()}</script>"
 
 
 def save_figure(figure: go.Figure, path: str | os.PathLike) -> None:

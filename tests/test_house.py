@@ -107,6 +107,7 @@ FLOORS = {
     "pose3d.overlays": 3,
     "pose3d.mosaic": 3,
     "pose3d.labeled_video": 3,
+    "pose3d.pages": 3,
     "pose3d.viewer": 3,
     "pose3d.labeling": 4,
     "pose3d.labeling.journal": 3,
@@ -124,7 +125,13 @@ HEAVY = {
     "tensorflow": ("pose3d.networks",),
     "keras": ("pose3d.networks",),
     "aniposelib": ("calibration.anipose",),
-    "plotly": ("calibration.figures", "calibration.report", "pose3d.figures", "pose3d.viewer"),
+    "plotly": (
+        "calibration.figures",
+        "calibration.report",
+        "pose3d.figures",
+        "pose3d.pages",
+        "pose3d.viewer",
+    ),
 }
 
 

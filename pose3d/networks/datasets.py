@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ class Split:
         Share of the moments to train on.
     test_from : int or None
         Frame number from which images are for testing; None for a random split.
+    test_recordings : tuple of str
+        Recordings whose images are for testing; none for a random split.
+    unused : tuple of str
+        Images that are for neither, to see what fewer labels would give.
     """
 
     train: tuple[str, ...]
@@ -53,6 +58,8 @@ class Split:
     seed: int
     train_fraction: float
     test_from: int | None = None
+    test_recordings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def indices(self, labels: LabeledFrames) -> tuple[np.ndarray, np.ndarray]:
         """Return which of the labelled images are for training and which for testing.
@@ -63,7 +70,7 @@ class Split:
             If images were labelled, or labels removed, since the split was made.
         """
         place = {image: i for i, image in enumerate(labels.images)}
-        known = [*self.train, *self.test]
+        known = [*self.train, *self.test, *self.unused]
         gone = [image for image in known if image not in place]
         added = sorted(set(labels.images) - set(known))
         if gone or added:
@@ -85,6 +92,8 @@ def split_labels(
     train_fraction: float,
     seed: int = 0,
     test_from: int | None = None,
+    test_recordings: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Split:
     """Divide labelled images into those to train and those to test on.
 
@@ -101,6 +110,11 @@ def split_labels(
         Seed of the random choice.
     test_from : int, optional
         Test on frames of this number and above instead of a random choice.
+    test_recordings : sequence of str
+        Test on all frames of these recordings instead.
+    limit : int, optional
+        Train on so many moments alone. A smaller limit's moments are among a larger one's, and
+        the test images are those of no limit, so that errors can be compared.
 
     Raises
     ------
@@ -114,6 +128,19 @@ def split_labels(
             f"{len(labels)} images are labelled; a network needs two at least, and 50 to be any "
             "good. Label more frames."
         )
+    if test_from is not None and test_recordings:
+        raise ValueError("test_from and test_recordings are both given; give one of them.")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; expected at least 1.")
+    # images without a frame number are moments of their own
+    keys = [
+        (recording, frame) if frame >= 0 else (image,)
+        for image, recording, frame in zip(
+            labels.images, labels.recordings, labels.frames.tolist(), strict=True
+        )
+    ]
+    moments = list(dict.fromkeys(keys))
+    order = [moments[i] for i in np.random.default_rng(seed).permutation(len(moments))]
     if test_from is not None:
         tested = labels.frames >= test_from
         if tested.all() or not tested.any():
@@ -122,27 +149,45 @@ def split_labels(
                 f"{labels.frames.max()}; none lies on "
                 f"{'the training' if tested.all() else 'the test'} side of {test_from}."
             )
+    elif test_recordings:
+        tested = _of_recordings(labels, test_recordings)
     else:
-        # images without a frame number are moments of their own
-        keys = [
-            (recording, frame) if frame >= 0 else (image,)
-            for image, recording, frame in zip(
-                labels.images, labels.recordings, labels.frames.tolist(), strict=True
-            )
-        ]
-        moments = list(dict.fromkeys(keys))
         most = len(moments) - (train_fraction < 1)
         n_train = max(1, min(most, round(len(moments) * train_fraction)))
-        order = np.random.default_rng(seed).permutation(len(moments))
-        chosen = {moments[i] for i in order[:n_train]}
+        chosen = set(order[:n_train])
         tested = np.array([key not in chosen for key in keys])
+    trained = {key for key, test in zip(keys, tested, strict=True) if not test}
+    kept = set([key for key in order if key in trained][:limit])
     return Split(
-        train=tuple(image for image, test in zip(labels.images, tested, strict=True) if not test),
+        train=tuple(image for image, key in zip(labels.images, keys, strict=True) if key in kept),
         test=tuple(image for image, test in zip(labels.images, tested, strict=True) if test),
         seed=seed,
         train_fraction=train_fraction,
         test_from=test_from,
+        test_recordings=tuple(test_recordings),
+        unused=tuple(
+            image
+            for image, key in zip(labels.images, keys, strict=True)
+            if key in trained and key not in kept
+        ),
     )
+
+
+def _of_recordings(labels, names):
+    """Say which images are of some recordings; all of them may not be."""
+    known = sorted(set(labels.recordings))
+    if unknown := [name for name in names if name not in known]:
+        raise DataError(
+            f"No image of a recording {unknown[0]!r} is labelled; there are labels of "
+            f"{', '.join(known)}."
+        )
+    tested = np.isin(labels.recordings, list(names))
+    if tested.all():
+        raise DataError(
+            f"All labelled images are of {', '.join(names)}: none is left to train on. Test on "
+            "fewer recordings."
+        )
+    return tested
 
 
 def save_split(path: Path, split: Split) -> None:
@@ -152,8 +197,10 @@ def save_split(path: Path, split: Split) -> None:
         "seed": split.seed,
         "train_fraction": split.train_fraction,
         "test_from": split.test_from,
+        "test_recordings": list(split.test_recordings),
         "train": list(split.train),
         "test": list(split.test),
+        "unused": list(split.unused),
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
@@ -176,6 +223,8 @@ def load_split(path: Path) -> Split:
             int(content["seed"]),
             float(content["train_fraction"]),
             None if content["test_from"] is None else int(content["test_from"]),
+            tuple(map(str, content.get("test_recordings", ()))),
+            tuple(map(str, content.get("unused", ()))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -196,6 +245,7 @@ def describe_split(split: Split) -> dict[str, Any]:
         "seed": split.seed,
         "train_fraction": split.train_fraction,
         "test_from": split.test_from,
+        "test_recordings": list(split.test_recordings),
         "n_train": len(split.train),
         "n_test": len(split.test),
     }

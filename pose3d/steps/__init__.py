@@ -4,7 +4,7 @@
 projects                  create-project, add-recording, import-labels, check-labels
 labeling                  label-frames
 training                  create-training-dataset, train-network
-evaluation, analysis      evaluate-network, analyze-recording
+evaluation, analysis      evaluate-network, compare-networks, analyze-recording
 reconstruction, placing   calibrate-rig (in a project too), refine-rig
 exporting                 export-network
 triangulating             triangulate-recording
@@ -42,6 +42,7 @@ HOMES = {
     "create_training_dataset": "pose3d.steps.training",
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
+    "compare_networks": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
     "export_network": "pose3d.steps.exporting",
     "import_keypoints": "pose3d.steps.importing",

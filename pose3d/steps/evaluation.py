@@ -1,6 +1,7 @@
-"""Step: measure a network on labelled images."""
+"""Steps: measure a network on labelled images, compare several."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -16,8 +17,11 @@ from calibration.results import Outcome
 #: Columns of the table that is printed; evaluation.csv has all.
 _PRINTED = (
     "part", "keypoint", "mean_error_px", "rms_error_px", "median_error_px", "n_points",
-    "confident_mean_error_px", "confident_rms_error_px", "kept",
+    "confident_mean_error_px", "confident_rms_error_px", "kept", "low_px", "high_px",
 )  # fmt: skip
+
+#: Shares of the animal's size within which a point is counted as right (PCK).
+_SHARES = (0.05, 0.1)
 
 
 def evaluate_network(
@@ -25,6 +29,7 @@ def evaluate_network(
     *,
     name: str = "network",
     min_likelihood: float | None = None,
+    worst: int = 24,
 ) -> Outcome:
     """Measure a network's error on its training and test images, in pixels of the images.
 
@@ -37,12 +42,12 @@ def evaluate_network(
     min_likelihood : float
         Likelihood from which a keypoint counts as found, for the figures with a cutoff; the
         project's pcutoff unless told.
+    worst : int
+        So many of the worst test images are shown in evaluation.html.
     """
-    from calibration.video import read_image
     from pose3d import metrics
     from pose3d.networks.datasets import load_split, single_animal_labels
-    from pose3d.networks.inference import Predictor
-    from pose3d.networks.storage import check_keypoints, load_networks
+    from pose3d.networks.storage import load_networks
     from pose3d.project import Project
 
     project = Project.load(project)
@@ -51,39 +56,23 @@ def evaluate_network(
     networks = load_networks(folder)
     labels = single_animal_labels(project)
     train, test = load_split(folder / "split.json").indices(labels)
-    xy = np.full((len(labels), len(labels.keypoints), 2), np.nan)
-    likelihood = np.zeros(xy.shape[:2])
-    unreadable: list[str] = []
-    for network in dict.fromkeys(networks.values()):
-        check_keypoints(network, project.skeleton.keypoints, folder)
-        predictor = Predictor(network.model, network.spec, untrained=network.untrained)
-        mine = np.flatnonzero(np.isin(labels.cameras, network.cameras))
-        for start in tqdm(range(0, len(mine), 32), "evaluate", unit="batch", disable=None):
-            some = mine[start : start + 32]
-            images = {}
-            for i in some:
-                try:
-                    path = project.path / labels.images[i]
-                    images[i] = read_image(path, pixels=network.spec.pixels)
-                except (DataError, OSError) as error:
-                    unreadable.append(str(error))
-            there = list(images)
-            xy[there], likelihood[there] = predictor.predict(list(images.values()))
-    if unreadable:
-        warnings.warn(
-            f"{len(unreadable)} labelled images cannot be read and do not count: {unreadable[0]}",
-            DataWarning,
-            stacklevel=2,
-        )
+    xy, likelihood = _predict(project, labels, networks, folder, np.concatenate([train, test]))
     errors = metrics.pixel_errors(xy, labels.xy[:, 0])
+    size = metrics.animal_sizes(labels.xy[:, 0])
     parts = {"train": train, "test": test}
     rows = metrics.error_table(errors, likelihood, parts, labels.keypoints, cutoff)
     figures = {"min_likelihood": cutoff}
     for part, images in parts.items():
         every = next(row for row in rows if row["part"] == part and row["keypoint"] == "all")
         figures |= {f"{part}_{key}": every[key] for key in every if key not in ("part", "keypoint")}
-        low, high = metrics.bootstrap_interval(errors[images])
-        figures |= {f"{part}_mean_error_low_px": low, f"{part}_mean_error_high_px": high}
+        figures[f"{part}_mean_error_low_px"] = every["low_px"]
+        figures[f"{part}_mean_error_high_px"] = every["high_px"]
+        for share in _SHARES:
+            reach = share * size[images, np.newaxis]
+            figures[f"{part}_pck_{share:g}"] = metrics.correct_share(errors[images], reach)
+        figures[f"{part}_map"] = metrics.average_precision(
+            metrics.object_similarity(errors[images], size[images]), likelihood[images].mean(axis=1)
+        )
     by_image = _by_image(labels, errors, xy, likelihood, parts)
     _write_csv(folder / "evaluation.csv", rows)
     _write_csv(folder / "evaluation-images.csv", by_image)
@@ -97,15 +86,196 @@ def evaluate_network(
         ),
     }  # fmt: skip
     write_text(folder / "evaluation.json", json.dumps(_without_nan(record), indent=1) + "\n")
+    summary = _summary(figures, len(train), len(test))
+    page = _Page(project, labels, xy, likelihood, errors)
+    page.write(folder / "evaluation.html", name, summary, rows, test if len(test) else train, worst)
     return Outcome(
-        folder / "evaluation.csv",
-        f"Mean error {figures['test_mean_error_px']:.2f} px on {len(test)} test images "
-        f"({figures['test_mean_error_low_px']:.2f} to {figures['test_mean_error_high_px']:.2f} "
-        f"with other images), {figures['train_mean_error_px']:.2f} px on {len(train)} training "
-        "images.",
+        folder / "evaluation.html",
+        summary,
         table=tuple({column: row[column] for column in _PRINTED} for row in rows),
         figures=figures,
     )
+
+
+def compare_networks(project: str | os.PathLike, *, names: list[str] | None = None) -> Outcome:
+    """Compare trained networks on the test images that they have in common.
+
+    Parameters
+    ----------
+    project : path
+        The project's folder.
+    names : list of str
+        The networks; all that are trained unless told.
+    """
+    from pose3d import metrics
+    from pose3d.networks.datasets import load_split, single_animal_labels
+    from pose3d.networks.storage import load_networks, network_files
+    from pose3d.project import Project
+
+    project = Project.load(project)
+    root = project.network_folder("network").parent
+    found = sorted(path.name for path in root.glob("*") if network_files(path))
+    names = found if names is None else list(names)
+    if len(names) < 2:
+        raise DataError(
+            f"Two trained networks are needed to compare; there are {', '.join(found) or 'none'}. "
+            "Train another under another name: train-network --name."
+        )
+    labels = single_animal_labels(project)
+    splits = {name: load_split(root / name / "split.json").indices(labels) for name in names}
+    common = functools.reduce(np.intersect1d, [test for _, test in splits.values()])
+    if not len(common):
+        raise DataError(
+            "The networks have no test image in common. Split with the same seed and fraction "
+            "(create-training-dataset --seed --train-fraction), or compare fewer networks."
+        )
+    errors, rows = {}, []
+    for name in names:
+        networks = load_networks(root / name)
+        xy, likelihood = _predict(project, labels, networks, root / name, common)
+        errors[name] = metrics.pixel_errors(xy, labels.xy[:, 0])[common]
+        distinct = list(dict.fromkeys(networks.values()))
+        low, high = metrics.bootstrap_interval(errors[name])
+        sure = metrics.confident_errors(errors[name], likelihood[common], project.pcutoff)
+        rows.append(
+            {
+                "network": name,
+                "backbone": distinct[0].spec.backbone,
+                "kind": "shared" if len(distinct) == 1 else "per view",
+                "train_images": len(splits[name][0]),
+                "minutes": sum(each.notes.get("seconds") or 0 for each in distinct) / 60,
+                "mean_error_px": float(np.nanmean(errors[name])),
+                "low_px": low,
+                "high_px": high,
+                "median_error_px": float(np.nanmedian(errors[name])),
+                "confident_mean_error_px": metrics.summarize_errors(sure)["mean_error_px"],
+                "kept": float(np.isfinite(sure).sum() / np.isfinite(errors[name]).sum()),
+            }
+        )
+    best = min(rows, key=lambda row: row["mean_error_px"])
+    for row in rows:
+        # image by image, as what is hard for one network is hard for the other
+        low, high = metrics.bootstrap_interval(errors[row["network"]] - errors[best["network"]])
+        row["worse_by_low_px"], row["worse_by_high_px"] = low, high
+    rows.sort(key=lambda row: row["mean_error_px"])
+    alike = [row["network"] for row in rows[1:] if row["worse_by_low_px"] <= 0]
+    path = project.path / "reports" / "_networks.csv"
+    path.parent.mkdir(exist_ok=True)
+    _write_csv(path, rows)
+    told = f" {', '.join(alike)} cannot be told from it with these images." if alike else ""
+    return Outcome(
+        path,
+        f"{best['network']} has the least error, {best['mean_error_px']:.2f} px, on the "
+        f"{len(common)} test images that all have in common.{told}",
+        table=tuple(rows),
+        figures={"best": best["network"], "n_images": len(common)},
+    )
+
+
+def _predict(project, labels, networks, folder, wanted):
+    """Find the keypoints in some labelled images; NaN and 0 in the others."""
+    from calibration.video import read_image
+    from pose3d.networks.inference import Predictor
+    from pose3d.networks.storage import check_keypoints
+
+    xy = np.full((len(labels), len(labels.keypoints), 2), np.nan)
+    likelihood = np.zeros(xy.shape[:2])
+    unreadable: list[str] = []
+    for network in dict.fromkeys(networks.values()):
+        check_keypoints(network, project.skeleton.keypoints, folder)
+        predictor = Predictor(network.model, network.spec, untrained=network.untrained)
+        mine = wanted[np.isin(np.array(labels.cameras)[wanted], network.cameras)]
+        for start in tqdm(range(0, len(mine), 32), "evaluate", unit="batch", disable=None):
+            images = {}
+            for i in mine[start : start + 32]:
+                try:
+                    path = project.path / labels.images[i]
+                    images[i] = read_image(path, pixels=network.spec.pixels)
+                except (DataError, OSError) as error:
+                    unreadable.append(str(error))
+            there = list(images)
+            xy[there], likelihood[there] = predictor.predict(list(images.values()))
+    if unreadable:
+        warnings.warn(
+            f"{len(unreadable)} labelled images cannot be read and do not count: {unreadable[0]}",
+            DataWarning,
+            stacklevel=3,
+        )
+    return xy, likelihood
+
+
+def _summary(figures, n_train, n_test):
+    """Say in a sentence how good a network is."""
+    part, count = ("test", n_test) if n_test else ("train", n_train)
+    text = (
+        f"Mean error {figures[f'{part}_mean_error_px']:.2f} px on {count} "
+        f"{'test' if n_test else 'training'} images ({figures[f'{part}_mean_error_low_px']:.2f} to "
+        f"{figures[f'{part}_mean_error_high_px']:.2f} with other images)"
+    )
+    if not n_test:
+        return f"{text}; none is kept for testing."
+    return f"{text}, {figures['train_mean_error_px']:.2f} px on {n_train} training images."
+
+
+class _Page:
+    """evaluation.html: errors, what the likelihood is worth, the worst images."""
+
+    def __init__(self, project, labels, xy, likelihood, errors):
+        self._project, self._labels = project, labels
+        self._xy, self._likelihood, self._errors = xy, likelihood, errors
+
+    def write(self, path, name, summary, rows, images, worst):
+        from pose3d import metrics, pages
+        from pose3d.figures import plot_reliability
+
+        errors = self._errors[images]
+        reach = _SHARES[-1] * metrics.animal_sizes(self._labels.xy[images, 0])[:, np.newaxis]
+        known = np.isfinite(errors)
+        said, true, count, off = metrics.reliability(
+            np.where(known, self._likelihood[images], np.nan), errors <= reach
+        )
+        table = [{column: row[column] for column in _PRINTED} for row in rows]
+        pages.write_page(
+            path,
+            f"Network {name}",
+            [
+                pages.heading("Errors", f"{summary} Distances in pixels of the images. "
+                              "low_px to high_px: where the mean would lie with other images."),
+                pages.table(table),
+                pages.heading(
+                    "What the likelihood is worth",
+                    f"A point counts as right within {_SHARES[-1]:.0%} of the animal's size of its "
+                    f"label. The likelihood is off by {off:.2f} on average.",
+                ),
+                pages.figure(plot_reliability(said, true, count)),
+                pages.heading("Worst images", "Ring: label; cross: network; a line joins them. "
+                              "Is it the network that is wrong, or the label?"),
+                pages.pictures(*self._worst(images, worst)),
+            ],
+        )  # fmt: skip
+
+    def _worst(self, images, n_images):
+        """Draw the images of the largest errors, one picture each."""
+        from calibration.video import read_image
+        from pose3d.pages import compare_points
+
+        labels, drawn, captions = self._labels, [], []
+        with np.errstate(invalid="ignore"):
+            largest = np.nan_to_num(self._errors[images], nan=-1.0).max(axis=1)
+        for i in images[np.argsort(-largest)][:n_images]:
+            if not np.isfinite(self._errors[i]).any():
+                continue
+            keypoint = int(np.nanargmax(self._errors[i]))
+            image = read_image(self._project.path / labels.images[i], pixels="rgb")
+            drawn.append(
+                compare_points(image, labels.xy[i, 0], self._xy[i], self._project.skeleton)
+            )
+            captions.append(
+                f"{labels.images[i]}: {labels.keypoints[keypoint]} "
+                f"{self._errors[i, keypoint]:.1f} px, likelihood "
+                f"{self._likelihood[i, keypoint]:.2f}"
+            )
+        return drawn, captions
 
 
 def _by_image(labels, errors, xy, likelihood, parts):
