@@ -96,7 +96,10 @@ def choose_scale(
 
 
 def choose_crop_size(xy: np.ndarray, scale: float, multiple: int) -> int:
-    """Choose the side of training crops: the animal with as much again around it, within bounds.
+    """Choose the side of training crops: the animal with room around it, within bounds.
+
+    On a mouse of 65 network pixels, twice as many steps with crops of 128 took as long as those
+    with crops of 192, which are mostly floor, and left 1.75 instead of 2.09 px on held-out images.
 
     Parameters
     ----------
@@ -108,7 +111,7 @@ def choose_crop_size(xy: np.ndarray, scale: float, multiple: int) -> int:
         What the side must be a multiple of.
     """
     size = animal_size_px(xy) * scale
-    wanted = np.clip(2.4 * size, 160, 256) if size > 0 else 192
+    wanted = np.clip(1.8 * size, 128, 256) if size > 0 else 128
     return int(np.ceil(wanted / multiple) * multiple)
 
 

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pose3d.confidence import Confidence
 from pose3d.networks.engine import keras, tf
 from pose3d.networks.engines import Engine, compile_engine, quickest_engine
 from pose3d.networks.following import Follower
 from pose3d.networks.images import network_size, shrink, to_image_pixels
 from pose3d.networks.prefetching import prefetch
 from pose3d.networks.spec import NetworkSpec
-from pose3d.scoremaps import decode_peaks
+from pose3d.scoremaps import decode_peaks, peak_shapes
 
 
 class Predictions(NamedTuple):
@@ -25,11 +26,38 @@ class Predictions(NamedTuple):
         Points in the images' pixels.
     likelihood : ndarray of shape (n_frames, n_keypoints)
         From 0 to 1.
+    covariance : ndarray of shape (n_frames, n_keypoints, 2, 2)
+        Of the points, in square pixels of the images.
     """
 
     frames: np.ndarray
     xy: np.ndarray
     likelihood: np.ndarray
+    covariance: np.ndarray
+
+
+class Found(NamedTuple):
+    """Where a network sees the keypoints of some images.
+
+    Attributes
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+    likelihood : ndarray of shape (n_images, n_keypoints)
+    covariance : ndarray of shape (n_images, n_keypoints, 2, 2)
+    """
+
+    xy: np.ndarray
+    likelihood: np.ndarray
+    covariance: np.ndarray
+
+    def in_image(self, image_size: tuple[int, int], scale: float) -> "Found":
+        """Return the same in pixels of the images, from pixels at the network's scale."""
+        ratio = np.divide(image_size, network_size(image_size, scale))
+        return Found(
+            to_image_pixels(self.xy, image_size, scale),
+            self.likelihood,
+            self.covariance * ratio[:, np.newaxis] * ratio,
+        )
 
 
 class Predictor:
@@ -50,6 +78,9 @@ class Predictor:
         Keypoints that the network never saw: NaN with likelihood 0.
     method : str
         How peaks become points, see `pose3d.scoremaps.METHODS`.
+    confidence : Confidence, optional
+        How the network's own figures become likelihoods and covariances; None leaves the likelihood
+        as it is, and gives the shapes of peaks for covariances.
     """
 
     def __init__(
@@ -61,10 +92,12 @@ class Predictor:
         engine: str = "float32",
         untrained: tuple[str, ...] = (),
         method: str = "dark",
+        confidence: Confidence | None = None,
     ):
         self.spec = spec
         self.batch_size = batch_size
         self.method = method
+        self._confidence = confidence
         self._untrained = [spec.keypoints.index(name) for name in untrained]
         self.engine = engine
         self._model = model
@@ -90,7 +123,7 @@ class Predictor:
             self._engines[shape] = compile_engine(self._model, _peaks, shape, self.engine)
         return self._engines[shape]
 
-    def predict(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, images: Sequence[np.ndarray]) -> Found:
         """Find the keypoints in images of any size.
 
         Parameters
@@ -100,25 +133,24 @@ class Predictor:
 
         Returns
         -------
-        xy : ndarray of shape (n_images, n_keypoints, 2)
-            Points in each image's pixels.
-        likelihood : ndarray of shape (n_images, n_keypoints)
-            From 0 to 1.
+        Found
+            In each image's pixels.
         """
         scale = self.spec.scale
-        xy, likelihood = self.predict_shrunk([shrink(image, scale) for image in images])
-        for points, image in zip(xy, images, strict=True):
-            points[:] = to_image_pixels(points, image.shape[1::-1], scale)
-        return xy, likelihood
+        found = self.predict_shrunk([shrink(image, scale) for image in images])
+        each = [
+            Found(*(part[i] for part in found)).in_image(image.shape[1::-1], scale)
+            for i, image in enumerate(images)
+        ]
+        return Found(*map(np.array, zip(*each, strict=True))) if each else found
 
-    def predict_shrunk(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def predict_shrunk(self, images: Sequence[np.ndarray]) -> Found:
         """Find the keypoints in images at the network's scale, in their pixels.
 
         Images of one size go through the network together.
         """
-        n_keypoints = len(self.spec.keypoints)
-        xy = np.empty((len(images), n_keypoints, 2))
-        likelihood = np.empty((len(images), n_keypoints))
+        shape = (len(images), len(self.spec.keypoints))
+        found = Found(np.empty((*shape, 2)), np.empty(shape), np.empty((*shape, 2, 2)))
         sizes: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(i)
@@ -126,8 +158,9 @@ class Predictor:
             for start in range(0, len(indices), self.batch_size):
                 some = indices[start : start + self.batch_size]
                 batch = self._stack([images[i] for i in some])
-                xy[some], likelihood[some] = self._run(batch, len(some))
-        return xy, likelihood
+                for part, values in zip(found, self._run(batch, len(some)), strict=True):
+                    part[some] = values
+        return found
 
     def stream(
         self,
@@ -163,25 +196,24 @@ class Predictor:
                 follower = Follower(batch.shape[1:3], self.spec.multiple)
                 part = numbers[0] // cut if cut else None
             if follower is None:
-                xy, likelihood = self._run(batch, len(numbers))
+                found = self._run(batch, len(numbers))
             else:
-                xy, likelihood = self._run_near(follower, batch, len(numbers))
-            xy = to_image_pixels(xy, image_size, self.spec.scale)
-            yield Predictions(numbers, xy, likelihood)
+                found = self._run_near(follower, batch, len(numbers))
+            yield Predictions(numbers, *found.in_image(image_size, self.spec.scale))
 
     def _run_near(self, follower, batch, n_images):
         """Run the network on the window in which the animal is; on all if it is not sure."""
         if follower.window is not None:
             rows, columns = follower.window
             part = np.ascontiguousarray(batch[:, rows, columns])
-            xy, likelihood = self._run(part, n_images)
-            xy = xy + follower.corner
-            if follower.trusts(xy, likelihood):
-                follower.learn(xy, likelihood, whole=False)
-                return xy, likelihood
-        xy, likelihood = self._run(batch, n_images)
-        follower.learn(xy, likelihood, whole=True)
-        return xy, likelihood
+            found = self._run(part, n_images)
+            found = found._replace(xy=found.xy + follower.corner)
+            if follower.trusts(found.xy, found.likelihood):
+                follower.learn(found.xy, found.likelihood, whole=False)
+                return found
+        found = self._run(batch, n_images)
+        follower.learn(found.xy, found.likelihood, whole=True)
+        return found
 
     def _grouped(self, frames, cut):
         """Gather frames into lists of one batch each."""
@@ -211,14 +243,19 @@ class Predictor:
         return batch
 
     def _run(self, batch, n_images):
-        """Run the network; return points in its pixels, and likelihoods."""
+        """Run the network; return points in its pixels."""
         heat, locref, cells = (part[:n_images] for part in self._compiled(batch.shape)(batch))
         xy, likelihood = decode_peaks(
             heat, locref, cells, self.spec.stride, method=self.method, sigma=self.spec.sigma
         )
+        covariance = peak_shapes(heat, self.spec.stride, sigma=self.spec.sigma)
+        if self._confidence is not None:
+            covariance = self._confidence.covariance(covariance, likelihood)
+            likelihood = self._confidence.likelihood(likelihood)
         xy[:, self._untrained] = np.nan
         likelihood[:, self._untrained] = 0
-        return xy, likelihood
+        covariance[:, self._untrained] = np.nan
+        return Found(xy, likelihood, covariance)
 
 
 def _peaks(logits, locref):

@@ -14,13 +14,23 @@ import numpy as np
 
 from calibration.errors import DataError, DataWarning
 from calibration.files import file_digest, write_text
+from pose3d.confidence import Confidence, learn_confidence
 from pose3d.labels import LabeledFrames
+from pose3d.metrics import animal_sizes
 from pose3d.networks.batches import Examples
 from pose3d.networks.checkpoints import History, check_same_run
 from pose3d.networks.datasets import labels_digest
+from pose3d.networks.engine import keras
+from pose3d.networks.inference import Predictor
 from pose3d.networks.spec import NetworkSpec
 from pose3d.networks.storage import PoseNetwork, load_networks, save_network
 from pose3d.networks.training import TrainingSettings, train
+
+#: A point is right within this share of the animal's size from its label.
+RIGHT_WITHIN = 0.1
+
+#: Held-out images from which a network's confidence is learnt.
+_MOST_MEASURED = 400
 
 #: Rows of history.csv, about.
 _CURVE_POINTS = 400
@@ -130,13 +140,14 @@ def perform(
         if saved is not None:
             saved(history)
 
+    tests = _examples(run, run.test) if len(run.test) else None
     model, history = train(
         run.spec,
         run.settings,
         _examples(run, run.train),
         checkpoints,
         mirrored=run.mirrored,
-        tests=_examples(run, run.test) if len(run.test) else None,
+        tests=tests,
         pretrained=run.pretrained,
         progress=progress,
         saved=keep,
@@ -149,10 +160,42 @@ def perform(
         "test_error_px": history.test_errors[-1] if history.test_errors else None,
         "origin": dict(origin),
     }
+    if tests:
+        asked = run.settings.unlabeled == "absent"
+        notes["confidence"] = measure_confidence(model, tests, untrained, absent=asked).to_dict()
     network = PoseNetwork(run.spec, model, run.cameras, untrained, notes=notes)
     save_network(folder, network)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return load_networks(folder)[run.cameras[0]]
+
+
+def measure_confidence(
+    model: keras.Model, tests: Examples, untrained: tuple[str, ...], *, absent: bool
+) -> Confidence:
+    """Learn what a network's likelihood is worth from images that it was not trained on.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network.
+    tests : Examples
+        The images.
+    untrained : tuple of str
+        Keypoints that it never saw.
+    absent : bool
+        Whether a keypoint without a label is hidden, so that finding it is wrong.
+    """
+    some = range(min(len(tests), _MOST_MEASURED))
+    predictor = Predictor(model, tests.spec)
+    xy, raw, shape = predictor.predict_shrunk([tests.image(i) for i in some])
+    labels = tests.xy[: len(xy)]
+    error = xy - labels
+    size = animal_sizes(labels)[:, np.newaxis]
+    with np.errstate(invalid="ignore"):
+        right = np.linalg.norm(error, axis=-1) <= RIGHT_WITHIN * size
+    asked = np.isfinite(labels).all(axis=-1) | absent
+    asked[:, [tests.spec.keypoints.index(name) for name in untrained]] = False
+    return learn_confidence(raw[asked], shape[asked], error[asked], right[asked])
 
 
 def clear(folder: Path) -> None:

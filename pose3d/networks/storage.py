@@ -9,6 +9,7 @@ from typing import Any
 from calibration.arrays import name_tuple
 from calibration.errors import DataError
 from calibration.files import write_text
+from pose3d.confidence import Confidence
 from pose3d.formats.tensors import load_tensors, save_tensors
 from pose3d.networks.architecture import build_model
 from pose3d.networks.engine import keras
@@ -49,6 +50,11 @@ class PoseNetwork:
     untrained: tuple[str, ...] = ()
     digest: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> Confidence:
+        """What its likelihood and the shape of its peaks are worth."""
+        return Confidence.from_dict(self.notes.get("confidence"))
 
 
 def save_network(folder: Path, network: PoseNetwork) -> Path:

@@ -34,6 +34,14 @@ _MOST_TESTS = 64
 #: Arithmetic that needs no scaling of the loss; float16 would.
 PRECISIONS = ("float32", "mixed_bfloat16")
 
+#: What is left of the learning rate when a share of the training is done.
+SCHEDULES = {
+    "cosine": lambda done: (1 + np.cos(np.pi * done)) / 2,
+    "linear": lambda done: min(1.0, 2 * (1 - done)),
+    "steps": lambda done: 1.0 if done < 0.7 else 0.1 if done < 0.9 else 0.01,
+    "constant": lambda done: 1.0,
+}
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -48,12 +56,12 @@ class TrainingSettings:
     batch_size, crop_size : int
         Crops per step, and their side in network pixels.
     learning_rate : float
-        The highest one: reached after `warm_up` steps, and left for the last `decay` of the
-        training, when it falls to zero in a straight line.
+        The highest one, reached after `warm_up` steps.
+    schedule : {"cosine", "linear", "steps", "constant"}
+        How the learning rate falls after that: to zero along a cosine; to zero in a straight line
+        over the last half; to a tenth after 70 % and a hundredth after 90 %; not at all.
     warm_up : int
         Steps in which the learning rate rises from zero.
-    decay : float
-        Share of the training in which the learning rate falls.
     weight_decay : float
         Of AdamW, on kernels.
     averaging : float
@@ -64,6 +72,8 @@ class TrainingSettings:
         Arithmetic of the training; the result is float32.
     tests : int
         How often in the training the averaged network is tried on test images.
+    patience : int or None
+        End when so many trials in a row have not lowered the least error; None goes on.
     checkpoint_seconds : float
         Longest time whose work a kill can cost.
     augmentation : Augmentation
@@ -77,15 +87,16 @@ class TrainingSettings:
     steps: int = 12_000
     minutes: float | None = None
     batch_size: int = 8
-    crop_size: int = 192
-    learning_rate: float = 2e-3
+    crop_size: int = 128
+    learning_rate: float = 5e-3
+    schedule: str = "cosine"
     warm_up: int = 200
-    decay: float = 0.5
     weight_decay: float = 1e-4
     averaging: float = 0.998
     seed: int = 0
     precision: str = "float32"
     tests: int = 10
+    patience: int | None = None
     checkpoint_seconds: float = 60.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     unlabeled: str = "absent"
@@ -100,6 +111,12 @@ class TrainingSettings:
             raise ValueError(
                 f"precision is {self.precision!r}; expected {' or '.join(PRECISIONS)}."
             )
+        if self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}."
+            )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience is {self.patience}; expected at least 1 trial.")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes is {self.minutes}; expected more than 0.")
         if not self.learning_rate > 0:
@@ -108,19 +125,19 @@ class TrainingSettings:
     def share_done(self, history: History) -> float:
         """Return the share of the training that is done, from 0 to 1."""
         share = history.step / self.steps
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision is {self.precision!r}; expected {' or '.join(PRECISIONS)}."
-            )
         if self.minutes is not None:
             share = max(share, history.seconds / (60 * self.minutes))
+        if self.patience is not None:
+            since = len(history.test_errors) - 1 - np.argmin(history.test_errors or [0.0])
+            if since >= self.patience:
+                return 1.0
         return min(share, 1.0)
 
     def rate(self, history: History) -> float:
         """Return the learning rate of the next step."""
         rising = (history.step + 1) / max(1, min(self.warm_up, self.steps // 4))
-        falling = (1 - self.share_done(history)) / self.decay if self.decay else 1.0
-        return self.learning_rate * min(1.0, rising, falling)
+        falling = SCHEDULES[self.schedule](self.share_done(history))
+        return float(self.learning_rate * min(1.0, rising) * falling)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides the result, as JSON knows it."""
@@ -319,7 +336,7 @@ class _Trial:
 
     def mean_error_px(self):
         """Return the mean distance to the labels in pixels of the original images."""
-        xy, _ = self._predictor.predict_shrunk(self._images)
+        xy = self._predictor.predict_shrunk(self._images).xy
         distances = np.linalg.norm(xy - self._tests.xy[: len(xy)], axis=-1)
         known = distances[np.isfinite(distances)]
         return float(known.mean() / self._tests.spec.scale) if known.size else 0.0

@@ -3,7 +3,7 @@
 ========================  ==============================================================
 projects                  create-project, add-recording, import-labels, check-labels
 labeling                  label-frames
-training                  create-training-dataset, train-network
+splitting, training       create-training-dataset, train-network
 evaluation, analysis      evaluate-network, compare-networks, analyze-recording
 reconstruction, placing   calibrate-rig (in a project too), refine-rig
 exporting                 export-network
@@ -39,7 +39,7 @@ HOMES = {
     "import_labels": "pose3d.steps.projects",
     "label_frames": "pose3d.steps.labeling",
     "check_labels": "pose3d.steps.projects",
-    "create_training_dataset": "pose3d.steps.training",
+    "create_training_dataset": "pose3d.steps.splitting",
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",
     "compare_networks": "pose3d.steps.evaluation",

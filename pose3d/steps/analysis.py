@@ -3,6 +3,7 @@
 import os
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import numpy as np
 from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
-from calibration.files import file_digest, provenance, same_origin
+from calibration.files import file_digest, provenance, same_origin, write_text
 from calibration.recordings import Recording
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints2D
 
 #: Frames in a part of the result that is saved at once: what a kill can cost.
 CHUNK_FRAMES = 512
+
+#: Frames from which it is worth some seconds to find the quickest engine.
+_WORTH_TRYING = 2000
 
 
 def analyze_recording(
@@ -25,6 +29,10 @@ def analyze_recording(
     *,
     network: str = "network",
     batch_size: int = 8,
+    engine: str = "auto",
+    follow: bool = False,
+    every: int = 1,
+    at_once: int = 1,
     restart: bool = False,
 ) -> Outcome:
     """Find the keypoints in all videos of a recording, or go on where this was interrupted.
@@ -39,6 +47,18 @@ def analyze_recording(
         Name of the trained network.
     batch_size : int
         Frames that go through the network together.
+    engine : str
+        How the network is run: "float32", "bfloat16", "openvino" (pip install pose3d[fast]), or
+        "auto", which tries them on long videos and takes the quickest. Points differ by some
+        hundredths of a pixel.
+    follow : bool
+        Look only where the animal can be after the frames before; whole frames where it is lost.
+        Quicker where the animal is small in the picture.
+    every : int
+        Look at every so many frames; keypoints of the others are missing, and refine-trajectory
+        can fill them.
+    at_once : int
+        Videos that are analysed at the same time.
     restart : bool
         Analyse again even what is there already.
     """
@@ -49,6 +69,8 @@ def analyze_recording(
     from pose3d.networks.storage import check_keypoints, load_networks
     from pose3d.project import Project
 
+    if every < 1 or at_once < 1:
+        raise ValueError(f"every is {every} and at_once {at_once}; expected at least 1.")
     project = Project.load(project)
     take = project.recording(recording)
     path = project.keypoints_2d_path(recording)
@@ -62,6 +84,9 @@ def analyze_recording(
             "recording": recording,
             "network": network,
             "batch_size": batch_size,
+            "engine": engine,
+            "follow": follow,
+            "every": every,
             "weights": {camera: each.digest for camera, each in networks.items()},
             "offsets": dict(zip(take.cameras, take.offsets.tolist(), strict=True)),
         },
@@ -75,22 +100,38 @@ def analyze_recording(
             shutil.rmtree(parts, ignore_errors=True)
         times = {camera: frame_times(video) for camera, video in take.videos.items()}
         sizes = {camera: probe_video(video).image_size for camera, video in take.videos.items()}
-        found = {}
-        predictors: dict[int, Predictor] = {}
-        for camera, video in take.videos.items():
+        chosen = _engine(parts, engine, sum(map(len, times.values())) // every)
+        predictors: dict[Any, Predictor] = {}
+
+        def analyze(camera):
             each = networks[camera]
-            if id(each) not in predictors:
-                predictors[id(each)] = Predictor(
-                    each.model, each.spec, batch_size=batch_size, untrained=each.untrained
-                )
             mark = {
-                "video": file_digest(video), "weights": each.digest, "batch_size": batch_size,
+                "video": file_digest(take.videos[camera]), "weights": each.digest,
+                "batch_size": batch_size, "follow": follow, "every": every,
                 "n_frames": len(times[camera]), "chunk_frames": CHUNK_FRAMES,
                 "version": origin["version"],
             }  # fmt: skip
-            chunks = _Chunks(parts, camera, len(times[camera]), mark)
-            _analyze_video(chunks, video, sizes[camera], predictors[id(each)])
-            found[camera] = chunks.joined(len(project.skeleton.keypoints))
+            chunks = _Chunks(parts, camera, len(times[camera]), mark, every)
+            if chunks.missing():
+                # compiled once for all cameras of a network, but one thread at a time runs it
+                key = id(each) if at_once == 1 else camera
+                if key not in predictors:
+                    predictors[key] = Predictor(
+                        each.model, each.spec, batch_size=batch_size, untrained=each.untrained,
+                        confidence=each.confidence,
+                        engine=_engine(parts, chosen),
+                    )  # fmt: skip
+                predictor = predictors[key]
+                write_text(parts / "engine.txt", predictor.prepare(sizes[camera]))
+                _analyze_video(chunks, take.videos[camera], sizes[camera], predictor, follow)
+            return chunks.joined(len(project.skeleton.keypoints))
+
+        cameras = list(take.videos)
+        # the first alone, as it chooses the engine
+        found = {cameras[0]: analyze(cameras[0])}
+        with ThreadPoolExecutor(at_once) as pool:
+            found |= zip(cameras[1:], pool.map(analyze, cameras[1:]), strict=True)
+        origin["engine"] = _engine(parts, chosen)
         if any(file_digest(v) != origin["inputs"][c]["digest"] for c, v in take.videos.items()):
             raise DataError(
                 f"A video of {recording!r} changed while it was analysed. Wait until it is "
@@ -102,6 +143,16 @@ def analyze_recording(
         save_keypoints_2d(path, keypoints, origin)
         shutil.rmtree(parts, ignore_errors=True)
     return _outcome(path, keypoints, project.pcutoff, "analysed")
+
+
+def _engine(parts, wanted, n_frames=_WORTH_TRYING):
+    """Return the engine that parts were analysed with, so that a recording has one; or a new."""
+    path = parts / "engine.txt"
+    if wanted != "auto":
+        return wanted
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    return "auto" if n_frames >= _WORTH_TRYING else "float32"
 
 
 def _by_camera(networks, take, name):
@@ -127,11 +178,13 @@ def _by_camera(networks, take, name):
 class _Chunks:
     """The parts of one video's result, in files that are whole and say what they are of."""
 
-    def __init__(self, folder: Path, camera: str, n_frames: int, mark: dict[str, Any]):
+    def __init__(
+        self, folder: Path, camera: str, n_frames: int, mark: dict[str, Any], every: int = 1
+    ):
         from pose3d.formats.tensors import load_tensors
 
         self._folder, self._camera, self._mark = folder, camera, mark
-        self.n_frames = n_frames
+        self.n_frames, self._every = n_frames, every
         self._found: dict[int, dict[str, np.ndarray]] = {}
         for number in range(-(-n_frames // CHUNK_FRAMES)):
             path = self._path(number)
@@ -149,42 +202,45 @@ class _Chunks:
 
     def missing(self) -> list[int]:
         """Return the numbers of the frames that are still to be analysed."""
-        return [i for i in range(self.n_frames) if i // CHUNK_FRAMES not in self._found]
+        wanted = range(0, self.n_frames, self._every)
+        return [i for i in wanted if i // CHUNK_FRAMES not in self._found]
 
-    def add(self, number: int, frames, xy, likelihood) -> None:
+    def add(self, number: int, frames, xy, likelihood, covariance) -> None:
         """Save a part."""
         from pose3d.formats.tensors import save_tensors
 
-        tensors = {"frames": frames, "xy": xy, "likelihood": likelihood}
+        tensors = {
+            "frames": frames, "xy": xy, "likelihood": likelihood, "covariance": covariance
+        }  # fmt: skip
         save_tensors(self._path(number), {"predictions": tensors}, self._mark)
         self._found[number] = tensors
 
-    def joined(self, n_keypoints: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return points (n_frames, n_keypoints, 2) and likelihoods; NaN and 0 where no frame."""
+    def joined(self, n_keypoints: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return points, likelihoods and covariances; NaN, 0 and NaN where no frame."""
         xy = np.full((self.n_frames, n_keypoints, 2), np.nan)
         likelihood = np.zeros((self.n_frames, n_keypoints))
+        covariance = np.full((self.n_frames, n_keypoints, 2, 2), np.nan)
         for tensors in self._found.values():
             xy[tensors["frames"]] = tensors["xy"]
             likelihood[tensors["frames"]] = tensors["likelihood"]
-        return xy, likelihood
+            covariance[tensors["frames"]] = tensors["covariance"]
+        return xy, likelihood, covariance
 
 
-def _analyze_video(chunks, video, image_size, predictor):
+def _analyze_video(chunks, video, image_size, predictor, follow):
     """Analyse what is missing of a video, part by part."""
     from calibration.video import read_frames
 
     missing = chunks.missing()
     n_keypoints = len(predictor.spec.keypoints)
     with tqdm(
-        total=chunks.n_frames, initial=chunks.n_frames - len(missing), unit="frame",
+        total=len(missing), unit="frame",
         desc=f"analyze {chunks._camera}", disable=None,
     ) as bar:  # fmt: skip
-        if not missing:
-            return
         wanted = None if len(missing) == chunks.n_frames else missing
         frames = read_frames(video, frames=wanted, pixels=predictor.spec.pixels)
         pending: dict[int, list] = {number // CHUNK_FRAMES: [] for number in missing}
-        for batch in predictor.stream(frames, image_size, cut=CHUNK_FRAMES):
+        for batch in predictor.stream(frames, image_size, cut=CHUNK_FRAMES, follow=follow):
             number = int(batch.frames[0]) // CHUNK_FRAMES
             for earlier in [n for n in pending if n < number]:
                 chunks.add(earlier, *_stacked(pending.pop(earlier), n_keypoints))
@@ -197,7 +253,13 @@ def _analyze_video(chunks, video, image_size, predictor):
 def _stacked(batches, n_keypoints):
     """Join the predictions of several batches; there are none where no frame can be decoded."""
     if not batches:
-        return np.zeros(0, int), np.zeros((0, n_keypoints, 2)), np.zeros((0, n_keypoints))
+        empty = np.zeros((0, n_keypoints))
+        return (
+            np.zeros(0, int),
+            np.zeros((0, n_keypoints, 2)),
+            empty,
+            np.zeros((*empty.shape, 2, 2)),
+        )
     return tuple(np.concatenate(part) for part in zip(*batches, strict=True))
 
 
@@ -274,14 +336,17 @@ def _matched(found, common, places, take, project, sizes):
     shape = (len(take.cameras), len(common), 1, len(project.skeleton.keypoints))
     xy = np.full((*shape, 2), np.nan)
     likelihood = np.zeros(shape)
+    covariance = np.full((*shape, 2, 2), np.nan)
     for i, camera in enumerate(take.cameras):
         there = places[camera] >= 0
-        camera_xy, camera_likelihood = found[camera]
+        camera_xy, camera_likelihood, camera_covariance = found[camera]
         xy[i, there, 0] = camera_xy[places[camera][there]]
         likelihood[i, there, 0] = camera_likelihood[places[camera][there]]
+        covariance[i, there, 0] = camera_covariance[places[camera][there]]
     return Keypoints2D(
         xy=xy,
         likelihood=likelihood,
+        covariance=covariance,
         cameras=take.cameras,
         individuals=project.individuals,
         keypoints=project.skeleton.keypoints,

@@ -183,7 +183,9 @@ def _predict(project, labels, networks, folder, wanted):
     unreadable: list[str] = []
     for network in dict.fromkeys(networks.values()):
         check_keypoints(network, project.skeleton.keypoints, folder)
-        predictor = Predictor(network.model, network.spec, untrained=network.untrained)
+        predictor = Predictor(
+            network.model, network.spec, untrained=network.untrained, confidence=network.confidence
+        )
         mine = wanted[np.isin(np.array(labels.cameras)[wanted], network.cameras)]
         for start in tqdm(range(0, len(mine), 32), "evaluate", unit="batch", disable=None):
             images = {}
@@ -194,7 +196,7 @@ def _predict(project, labels, networks, folder, wanted):
                 except (DataError, OSError) as error:
                     unreadable.append(str(error))
             there = list(images)
-            xy[there], likelihood[there] = predictor.predict(list(images.values()))
+            xy[there], likelihood[there], _ = predictor.predict(list(images.values()))
     if unreadable:
         warnings.warn(
             f"{len(unreadable)} labelled images cannot be read and do not count: {unreadable[0]}",

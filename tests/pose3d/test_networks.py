@@ -91,7 +91,7 @@ def test_a_dot_is_found_where_it_is_whatever_the_size_of_the_image(rng, scale, s
     images = [dot(size, xy) for xy in truth]
     if pixels == "rgb":
         images = [np.repeat(image[..., np.newaxis], 3, axis=2) for image in images]
-    xy, likelihood = predictor.predict(images)
+    xy, likelihood, _ = predictor.predict(images)
     error = xy[:, 0] - truth
     assert np.abs(error.mean(axis=0)).max() < 0.05  # half a pixel wrong would be 0.5 / scale
     assert np.abs(error).max() < 0.3
@@ -126,7 +126,7 @@ def test_a_result_does_not_depend_on_what_else_is_in_the_batch(untrained, rng):
     one_by_one = Predictor(untrained, SPEC, batch_size=1)
     alone = np.concatenate([one_by_one.predict([image])[0] for image in images])
     for size in (4, 16):
-        together, _ = Predictor(untrained, SPEC, batch_size=size).predict(images)
+        together, *_ = Predictor(untrained, SPEC, batch_size=size).predict(images)
         np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
@@ -139,7 +139,7 @@ def test_a_stream_gives_what_single_images_give_and_cuts_batches_where_told(untr
         [0, 1, 2, 3], [4], [5, 7, 8, 9], [10, 11, 12]
     ]  # fmt: skip
     xy = np.concatenate([part.xy for part in parts])
-    expected, _ = predictor.predict([images[i] for i in range(13) if i != 6])
+    expected, *_ = predictor.predict([images[i] for i in range(13) if i != 6])
     np.testing.assert_allclose(xy, expected, atol=1e-3)
 
 
@@ -150,14 +150,14 @@ def test_nothing_to_see_gives_finite_points_without_likelihood(untrained, rng, k
         "white": np.full((100, 120), 255, np.uint8),
         "noise": rng.integers(0, 256, (100, 120), np.uint8),
     }[kind]
-    xy, likelihood = Predictor(untrained, SPEC).predict([image])
+    xy, likelihood, _ = Predictor(untrained, SPEC).predict([image])
     assert np.isfinite(xy).all()
     assert likelihood.max() < 0.2
 
 
 def test_a_keypoint_that_was_never_seen_is_missing(untrained):
     predictor = Predictor(untrained, SPEC, untrained=("tail",))
-    xy, likelihood = predictor.predict([np.zeros((100, 120), np.uint8)])
+    xy, likelihood, _ = predictor.predict([np.zeros((100, 120), np.uint8)])
     assert np.isnan(xy[0]).all(axis=1).tolist() == [False, True]
     assert likelihood[0, 1] == 0
 

@@ -165,17 +165,24 @@ def test_a_training_ends_after_its_minutes(tmp_path, examples):
     assert settings.rate(history) == 0
 
 
-def test_the_learning_rate_rises_stays_and_falls():
-    settings = replace(SETTINGS, steps=1000, warm_up=100, decay=0.2, learning_rate=1.0)
+@pytest.mark.parametrize(
+    ("schedule", "halfway", "late"),
+    [("cosine", 0.5, 0.0245), ("linear", 1.0, 0.2), ("steps", 1.0, 0.01), ("constant", 1.0, 1.0)],
+)
+def test_the_learning_rate_rises_and_falls(schedule, halfway, late):
+    settings = replace(SETTINGS, steps=1000, warm_up=100, learning_rate=1.0, schedule=schedule)
+    rates = [settings.rate(History(losses=[0.0] * step)) for step in (0, 49, 500, 900)]
+    assert rates[0] == pytest.approx(0.01)
+    assert 0.45 <= rates[1] <= 0.5
+    assert rates[2:] == pytest.approx([halfway, late], abs=1e-3)
 
-    def rate(step):
-        return settings.rate(History(losses=[0.0] * step))
 
-    assert rate(0) == pytest.approx(0.01)
-    assert rate(100) == 1
-    assert rate(800) == pytest.approx(1)
-    assert rate(900) == pytest.approx(0.5)
-    assert rate(999) == pytest.approx(0.005)
+def test_training_ends_when_trials_no_longer_improve():
+    settings = replace(SETTINGS, patience=2)
+    history = History(test_errors=[5.0, 3.0, 3.1])
+    assert settings.share_done(history) < 1
+    history.test_errors.append(3.2)
+    assert settings.share_done(history) == 1
 
 
 def test_two_checkpoints_are_kept(tmp_path):

@@ -225,7 +225,7 @@ def test_an_analysis_goes_on_where_it_stopped_and_gives_the_same(project, analyz
     with pytest.raises(KeyboardInterrupt):
         steps.analyze_recording(project, "take", restart=True)
     assert saved == [("left", 0), ("left", 1), ("left", 2), ("left", 3), ("top", 0)]
-    parts = sorted(analyzed.path.with_suffix(".parts").iterdir())
+    parts = sorted(analyzed.path.with_suffix(".parts").glob("*.h5"))
     parts[1].write_bytes(parts[1].read_bytes()[:2000])  # left, 16 to 31
     rest = []
 
