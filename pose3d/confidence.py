@@ -106,7 +106,7 @@ def learn_confidence(
         prior = _PRIOR / 2 * ((slope - 1) ** 2 + intercept**2 / 4)
         return np.logaddexp(0, -margin).sum() + prior
 
-    slope, intercept = minimize(surprise, [1.0, 0.0], method="Nelder-Mead").x
+    slope, intercept = minimize(surprise, [1.0, 0.0], method="BFGS").x
     known = right & np.isfinite(error).all(axis=1)
     floor, share = guess.floor_px, guess.share
     if known.sum() >= 8:

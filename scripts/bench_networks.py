@@ -24,6 +24,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 for _threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_threads, "1")
@@ -43,14 +44,15 @@ def open_field():
     return Path(os.environ["POSE3D_DATA"]) / "dlc_openfield"
 
 
-def train_for(project, name, minutes, per_step, **how):
-    """Train as many steps as a budget of CPU minutes allows; return steps and CPU seconds."""
+def train_for(project, minutes, **how):
+    """Train for CPU minutes, not minutes of the clock; return steps and CPU seconds."""
     from pose3d import steps
+    from pose3d.networks import training
 
-    n_steps = round(60 * minutes / per_step)
+    training.time = SimpleNamespace(monotonic=time.process_time)
     begun = time.process_time()
-    steps.train_network(project, name=name, steps=n_steps, **how)
-    return n_steps, time.process_time() - begun
+    done = steps.train_network(project, minutes=minutes, steps=1_000_000, **how)
+    return done.figures["steps"], time.process_time() - begun
 
 
 def measure(project, name):
@@ -90,6 +92,7 @@ def run(results, key, arguments, make):
                 path.chmod(0o755 if path.is_dir() else 0o644)
             if arguments.keep:
                 project = arguments.keep / key.replace(" ", "-")
+                shutil.rmtree(project, ignore_errors=True)
                 shutil.copytree(Path(folder) / "project", project)
             known = known | {key: make(project)}
         results.write_text(json.dumps(known))
@@ -101,19 +104,8 @@ def one_training(minutes, fraction, seed, limit=None, **how):
     from pose3d import steps
 
     def make(project):
-        steps.create_training_dataset(
-            project, name="probe", train_fraction=fraction, seed=seed, limit=limit
-        )
-        marks = []
-        for n_steps in (12, 52):
-            begun = time.process_time()
-            steps.train_network(project, name="probe", steps=n_steps, restart=True, **how)
-            marks.append(time.process_time() - begun)
-        steps.create_training_dataset(
-            project, name="network", train_fraction=fraction, seed=seed, limit=limit
-        )
-        per_step = (marks[1] - marks[0]) / 40
-        n_steps, seconds = train_for(project, "network", minutes, per_step, seed=seed, **how)
+        steps.create_training_dataset(project, train_fraction=fraction, seed=seed, limit=limit)
+        n_steps, seconds = train_for(project, minutes, seed=seed, **how)
         return {"steps": n_steps, "cpu_seconds": seconds} | measure(project, "network")
 
     return make

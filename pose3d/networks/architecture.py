@@ -3,7 +3,8 @@
 Each is one functional Keras model of input (batch, height, width, channels), 0 to 255, whose
 height and width are multiples of `NetworkSpec.multiple`, with two outputs of height / stride
 and width / stride: ``heat`` (n_keypoints logits) and ``locref`` (2 * n_keypoints: x and y of the
-first keypoint, of the second ...; in cells).
+first keypoint, of the second ...; in cells). With intermediate supervision two more follow, of the
+middle of the network.
 """
 
 import numpy as np
@@ -41,18 +42,23 @@ def build_model(spec: NetworkSpec, *, precision: str = "float32") -> keras.Model
             "efficientnet": backbones.efficientnet,
         }[family]
         features = build(image, spec)
-        n_keypoints = len(spec.keypoints)
-        heat = layers.Conv2D(
-            n_keypoints,
-            1,
-            bias_initializer=keras.initializers.Constant(_RARE),
-            dtype="float32",
-            name="heat",
-        )(features)
-        locref = layers.Conv2D(2 * n_keypoints, 1, dtype="float32", name="locref")(features)
-        return keras.Model(image, [heat, locref], name=spec.backbone.replace(".", "_"))
+        outputs = _maps(features, spec, "")
+        if spec.supervised:
+            outputs += _maps(backbones.middle(image, features, spec), spec, "_middle")
+        return keras.Model(image, outputs, name=spec.backbone.replace(".", "_"))
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _maps(features, spec, suffix):
+    """Draw scoremaps and locrefs from features."""
+    n_keypoints = len(spec.keypoints)
+    rare = keras.initializers.Constant(_RARE)
+    heat = layers.Conv2D(
+        n_keypoints, 1, bias_initializer=rare, dtype="float32", name=f"heat{suffix}"
+    )(features)
+    locref = layers.Conv2D(2 * n_keypoints, 1, dtype="float32", name=f"locref{suffix}")(features)
+    return [heat, locref]
 
 
 def initialize(model: keras.Model, seed: int) -> None:

@@ -180,3 +180,37 @@ def _head(ends, spec):
         x = layers.Concatenate(name=f"head{stride}_both")([x, skip])
         x = _convolve(x, 64, f"head{stride}_out")
     return x
+
+
+def middle(image, features, spec: NetworkSpec):
+    """Climb from a layer in the middle of a ResNet to the wanted stride, for training alone.
+
+    Parameters
+    ----------
+    image, features : KerasTensor
+        Input of the network and end of its body.
+    spec : NetworkSpec
+        Names the layer.
+    """
+    names = {layer.name for layer in keras.Model(image, features).layers}
+    ends = sorted(name for name in names if name.endswith("_out") and name.startswith("conv"))
+    if spec.supervised not in ends:
+        raise ValueError(
+            f"{spec.backbone} has no layer {spec.supervised!r} to supervise; expected one of "
+            f"{', '.join(ends)}."
+        )
+    stride = {"2": 4, "3": 8, "4": 16, "5": 16}[spec.supervised[4]]
+    if stride < spec.stride:
+        raise ValueError(
+            f"{spec.supervised} has stride {stride} and the network {spec.stride}; choose a layer "
+            "of a later stage."
+        )
+    x = keras.Model(image, features).get_layer(spec.supervised).output
+    while stride > spec.stride:
+        stride //= 2
+        x = layers.Conv2DTranspose(
+            64, 4, strides=2, padding="same", use_bias=False, name=f"head{stride}_middle_deconv"
+        )(x)
+        x = FusedNormalization(momentum=MOMENTUM, name=f"head{stride}_middle_norm")(x)
+        x = layers.ReLU(name=f"head{stride}_middle_relu")(x)
+    return x

@@ -22,6 +22,9 @@ STRIDES = (4, 8)
 
 PIXELS = {"luma": 1, "rgb": 3}
 
+#: Backbones that can be supervised in their middle.
+SUPERVISED = ("resnet_101", "resnet_152")
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -41,6 +44,9 @@ class NetworkSpec:
         Network pixels per cell of its scoremaps.
     sigma, radius : float
         Width of the Gaussian and reach of the locref that it was trained to draw, in cells.
+    supervised : str
+        Layer in the middle of a ResNet-101 or 152 that must draw the same while it is trained
+        (intermediate supervision), such as "conv4_block12_out"; none where empty.
     """
 
     backbone: str
@@ -50,6 +56,7 @@ class NetworkSpec:
     stride: int = 4
     sigma: float = SIGMA
     radius: float = RADIUS
+    supervised: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "keypoints", name_tuple("keypoints", self.keypoints))
@@ -66,6 +73,12 @@ class NetworkSpec:
             if not number or not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; expected a number from {low} to {high}.")
             object.__setattr__(self, name, float(value))
+
+        if self.supervised and self.backbone not in SUPERVISED:
+            raise ValueError(
+                f"{self.backbone} cannot be supervised in its middle, {self.supervised!r}: it is "
+                f"not deep enough to gain by it. Take {' or '.join(SUPERVISED)}, or leave it out."
+            )
 
     @property
     def channels(self) -> int:
@@ -105,6 +118,8 @@ class NetworkSpec:
                 f"{where} has the unknown field {unknown[0]!r}; a newer pose3d may have written "
                 "it: update pose3d, or train again."
             )
+        # a field that came later
+        values = {"supervised": ""} | values
         if missing := sorted(known - set(values)):
             raise DataError(f"{where} lacks the field {missing[0]!r}. Restore it, or train again.")
         try:

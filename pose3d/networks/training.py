@@ -295,8 +295,10 @@ class _Trainer:
 
     def _train_step(self, images, targets, rate, keep):
         with tf.GradientTape() as tape:
-            heat, locref = self.model(tf.cast(images, tf.float32), training=True)
-            loss = pose_loss(heat, locref, targets)
+            maps = self.model(tf.cast(images, tf.float32), training=True)
+            loss = pose_loss(*maps[:2], targets)
+            if len(maps) > 2:  # the middle of the network
+                loss += pose_loss(*maps[2:], targets)
         variables = self.model.trainable_variables
         self.optimizer.learning_rate.assign(rate)
         self.optimizer.apply(tape.gradient(loss, variables), variables)

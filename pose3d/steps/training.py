@@ -34,6 +34,7 @@ def train_network(
     scale: float | None = None,
     pixels: str = "luma",
     stride: int = 4,
+    supervised: str = "",
     rotation: float | None = None,
     flip: bool | None = None,
     unlabeled: str = "absent",
@@ -56,7 +57,7 @@ def train_network(
         Name of the network; its split is made now if create-training-dataset has not.
     backbone : str
         unet (from scratch, the quickest), mobilenet_v2_0.35 (or 0.5, 0.75, 1.0), mobilenet_0.25
-        (or 0.5, 0.75, 1.0), resnet_50 (or 101, 152).
+        (or 0.5, 0.75, 1.0), resnet_50 (or 101, 152), efficientnet_b0 (to b3).
     weights : str
         Where to start: a file of weights, "imagenet" to download those of Keras, nothing to
         start from scratch.
@@ -76,6 +77,9 @@ def train_network(
         What the network sees: "luma" (grey) or "rgb".
     stride : int
         Network pixels per cell of the scoremaps, 4 or 8.
+    supervised : str
+        Layer in the middle of resnet_101 or resnet_152 that is made to draw the scoremaps too
+        (intermediate supervision), such as conv4_block12_out.
     rotation : float
         Turn images by up to this many degrees either way; 180 where the labels show the animal
         pointing anywhere, else 30, unless told.
@@ -124,7 +128,8 @@ def train_network(
     arguments = {
         "name": name, "backbone": backbone, "weights": weights, "per_view": per_view,
         "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop_size": crop_size,
-        "scale": scale, "pixels": pixels, "stride": stride, "rotation": rotation, "flip": flip,
+        "scale": scale, "pixels": pixels, "stride": stride,
+        "supervised": supervised, "rotation": rotation, "flip": flip,
         "unlabeled": unlabeled,
         "learning_rate": rate, "schedule": schedule, "patience": patience,
         "precision": precision, "seed": seed,
@@ -220,6 +225,7 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
         scale=1.0 if scale is None else scale,
         pixels=arguments["pixels"],
         stride=arguments["stride"],
+        supervised=arguments["supervised"],
     )
     if scale is None:
         sizes = _image_sizes(project, train)

@@ -1,63 +1,75 @@
-"""aniposelib's ways of triangulating, judged as ours."""
+"""A network gives the same points however it is run."""
 
 import numpy as np
 import pytest
 
-from calibration.synthetic import ring_rig
-from pose3d.engines import METHODS, triangulate
-from pose3d.keypoints import Keypoints2D, Missing
-from pose3d.skeleton import Skeleton
-from pose3d.triangulation import judge_points
+from calibration.errors import DataError
+from pose3d.networks import engines
+from pose3d.networks.architecture import build_model, initialize
+from pose3d.networks.folding import fold
+from pose3d.networks.following import Follower
+from pose3d.networks.inference import Predictor
+from pose3d.networks.spec import NetworkSpec
 
-NAMES = ("hip", "knee", "ankle")
-
-
-@pytest.fixture
-def scene(rng):
-    rig = ring_rig(3, rng=rng)
-    at = np.arange(30) / 30
-    hip = np.stack([100 * np.sin(at), 80 * np.cos(at), 20 * at], axis=-1)
-    points = np.stack([hip, hip + [0, 10, -40], hip + [5, 10, -75]], axis=1)[:, np.newaxis]
-    xy = rig.project(points) + rng.normal(size=(3, 30, 1, 3, 2)) * 0.5
-    xy[0, 3, 0, 1] = np.nan
-    xy[:2, 4, 0, 2] = np.nan
-    likelihood = np.ones(xy.shape[:-1])
-    seen = Keypoints2D(xy, likelihood, rig.names, ("animal",), NAMES, at)
-    return seen, rig, points
+KEYPOINTS = ("nose", "tail")
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_engine_finds_the_points_and_says_what_it_used(scene, method):
-    seen, rig, points = scene
-    skeleton = Skeleton(NAMES, (("hip", "knee"), ("knee", "ankle")))
-    found = triangulate(seen, rig, method=method, skeleton=skeleton)
-    off = np.linalg.norm(found.xyz - points, axis=-1)
-    assert np.nanmedian(off) < 2
-    there = np.isfinite(off)
-    there[4, 0, 2] = True
-    assert there.mean() > 0.95
-    assert found.reason[4, 0, 2] == Missing.ONE_VIEW
-    assert not found.used_views[0, 3, 0, 1]
-    assert 0 < np.nanmedian(found.reprojection_error) < 1.5
-    assert np.nanmedian(np.sqrt(np.trace(found.covariance, axis1=-2, axis2=-1))) < 3
+def trained_looking(backbone, rng):
+    """Build a network whose normalisation is not that of an untrained one."""
+    model = build_model(NetworkSpec(backbone, KEYPOINTS))
+    initialize(model, 0)
+    for layer in model.layers:
+        if "Normalization" in type(layer).__name__:
+            layer.set_weights([rng.uniform(0.7, 1.3, w.shape) for w in layer.get_weights()])
+    return model
 
 
-def test_points_found_elsewhere_are_judged(scene):
-    seen, rig, points = scene
-    wrong = points.copy()
-    wrong[10, 0, 0] += 50
-    wrong[11, 0, 0] = np.nan
-    found = judge_points(seen, rig, wrong, noise_px=0.5)
-    np.testing.assert_array_equal(found.xyz[10, 0, 0], wrong[10, 0, 0])
-    assert found.reprojection_error[10, 0, 0] > 20
-    assert found.reason[11, 0, 0] != Missing.PRESENT
-    right = np.delete(found.reprojection_error[:, 0, 0], [10, 11])
-    assert right.max() < 2
-    with pytest.raises(ValueError, match="xyz has shape"):
-        judge_points(seen, rig, wrong[1:])
+@pytest.mark.parametrize("backbone", ["unet", "mobilenet_v2_0.35"])
+def test_folding_changes_nothing(rng, backbone):
+    model = trained_looking(backbone, rng)
+    image = rng.uniform(0, 255, (2, 64, 128, 1)).astype(np.float32)
+    folded = fold(model)
+    assert not [layer for layer in folded.layers if "Normalization" in type(layer).__name__]
+    for expected, found in zip(model(image), folded(image), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_an_unknown_engine_is_refused(scene):
-    seen, rig, _ = scene
-    with pytest.raises(ValueError, match="anipose-optim"):
-        triangulate(seen, rig, method="opencv")
+def test_every_engine_finds_the_same_points(rng):
+    model = trained_looking("unet", rng)
+    spec = NetworkSpec("unet", KEYPOINTS, scale=1.0)
+    images = [rng.integers(0, 256, (64, 128), np.uint8) for _ in range(3)]
+    expected = Predictor(model, spec, batch_size=2, engine="plain").predict(images)
+    for engine in engines.available_engines():
+        found = Predictor(model, spec, batch_size=2, engine=engine).predict(images)
+        exact = engine == "float32"
+        error = np.linalg.norm(found.xy - expected.xy, axis=-1)
+        assert np.median(error) < (1e-3 if exact else 0.3)  # noise has peaks of equal height
+    auto = Predictor(model, spec, batch_size=2, engine="auto")
+    assert auto.prepare((128, 64)) in engines.available_engines()
+
+
+def test_an_engine_that_is_not_there_says_how_to_get_it(rng, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    model = build_model(NetworkSpec("unet", KEYPOINTS))
+    with pytest.raises(DataError, match=r"pip install pose3d\[fast\]"):
+        engines.compile_engine(model, lambda *maps: maps, (1, 64, 64, 1), "openvino")
+    with pytest.raises(ValueError, match="expected one of plain"):
+        engines.compile_engine(model, lambda *maps: maps, (1, 64, 64, 1), "turbo")
+
+
+def test_a_window_follows_the_animal_and_is_left_where_it_is_lost():
+    follower = Follower((512, 640), 64)
+    sure = np.full((2, 3), 0.9)
+    xy = np.array([[300.0, 200.0], [320, 210], [310, 230]]) + np.zeros((2, 1, 1))
+    follower.learn(xy, sure, whole=True)
+    rows, columns = follower.window
+    assert (rows.start % 64, columns.start % 64) == (0, 0)
+    assert rows.start <= 168
+    assert rows.stop >= 262
+    assert (columns.stop - columns.start) < 320
+    assert follower.trusts(xy, sure)
+    assert not follower.trusts(xy, sure * [1, 1, 0.1])  # one keypoint less than usual
+    edge = xy + [columns.stop - 321.0, 0]
+    assert not follower.trusts(edge, sure)  # it may go on outside
+    follower.learn(xy, sure * 0, whole=True)
+    assert follower.window is None

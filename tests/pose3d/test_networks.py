@@ -50,7 +50,7 @@ def seeing_model(spec):
 
 @pytest.mark.parametrize(
     ("backbone", "stride"),
-    [(name, 4) for name in BACKBONES if name[-3:] not in ("101", "152")]
+    [(name, 4) for name in BACKBONES if name[-3:] not in ("101", "152", "_b1", "_b2", ".75")]
     + [("unet", 8), ("mobilenet_v2_0.35", 8), ("mobilenet_0.25", 8), ("resnet_50", 8)],
 )
 def test_every_backbone_gives_a_map_per_keypoint_at_the_wanted_stride(backbone, stride):
@@ -60,6 +60,16 @@ def test_every_backbone_gives_a_map_per_keypoint_at_the_wanted_stride(backbone, 
     heat, locref = model(keras.KerasTensor((5, *size.tolist(), 1)))
     assert heat.shape == (5, *size // stride, 3)
     assert locref.shape == (5, *size // stride, 6)
+
+
+def test_the_middle_of_a_deep_resnet_can_be_supervised():
+    spec = NetworkSpec("resnet_101", KEYPOINTS, supervised="conv4_block12_out")
+    outputs = build_model(spec).outputs
+    assert [output.shape[-1] for output in outputs] == [2, 4, 2, 4]
+    with pytest.raises(ValueError, match="unet cannot be supervised"):
+        NetworkSpec("unet", KEYPOINTS, supervised="conv4_block12_out")
+    with pytest.raises(ValueError, match="no layer 'conv9'"):
+        build_model(NetworkSpec("resnet_101", KEYPOINTS, supervised="conv9"))
 
 
 def test_resnets_have_the_layers_of_keras_by_name_and_shape():
