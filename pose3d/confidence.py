@@ -12,6 +12,9 @@ _EDGE = 1e-4
 #: Degrees of freedom of the errors' distribution: some labels are wrong, and must not widen all.
 _FREEDOM = 4.0
 
+#: Square distance, in standard deviations, that holds four fifths of normal errors in a plane.
+_FOUR_FIFTHS = 2 * np.log(5)
+
 #: Labels that a fit counts for: with few, likelihood and spread stay near what they were.
 _PRIOR = 5.0
 
@@ -78,9 +81,9 @@ def learn_confidence(
 ) -> Confidence:
     """Learn from labelled images that a network was not trained on.
 
-    The likelihood by logistic regression on its logit (Platt 1999), the covariance as the most
-    likely under a bivariate t distribution with 4 degrees of freedom, so that wrong labels count
-    little.
+    The likelihood by logistic regression on its logit (Platt 1999); the covariance's two parts as
+    the most likely under a bivariate t distribution with 4 degrees of freedom, so that wrong
+    labels count little, and their size such that it holds four fifths of the points.
 
     Parameters
     ----------
@@ -124,6 +127,11 @@ def learn_confidence(
 
         start = np.log([np.sqrt((offsets**2).mean()) / 2 + 0.05, guess.share])
         floor, share = np.exp(minimize(misfit, start, method="Nelder-Mead").x)
+        # the law's tails decide how wide it is; the ellipses shall hold four fifths of the points
+        made = np.linalg.inv(Confidence(floor_px=floor, share=share).covariance(shapes, sure))
+        square = np.einsum("ni,nij,nj->n", offsets, made, offsets)
+        factor = np.sqrt(np.quantile(square, 0.8) / _FOUR_FIFTHS)
+        floor, share = factor * floor, factor * share
     return Confidence(
         float(max(slope, 0.05)), float(intercept), float(floor), float(share), int(len(raw))
     )
