@@ -28,6 +28,7 @@ import numpy as np
 from calibration.errors import DataError
 from calibration.files import write_text
 from pose3d.networks.engine import freeze, tf
+from pose3d.networks.folding import fold
 from pose3d.networks.images import network_size
 from pose3d.networks.inference import _peaks
 from pose3d.networks.live import EXPORT_FILES, EXPORT_FORMAT, EXPORT_VERSION
@@ -123,15 +124,19 @@ def export_network(
 
 def _graph(network, image_size, size):
     """Return the function from images to points, weights being constants."""
-    spec = network.spec
+    spec, trust, model = network.spec, network.confidence, fold(network.model)
     pad = [(-side) % spec.multiple for side in size]
     ratio = tf.constant(np.divide(image_size, size), tf.float32)
     unknown = np.array([name in network.untrained for name in spec.keypoints])
 
     def points(images):
         images = tf.pad(tf.cast(images, tf.float32), ((0, 0), (0, pad[1]), (0, pad[0]), (0, 0)))
-        heat, locref, cells = _peaks(*network.model(images, training=False))
+        heat, locref, cells = _peaks(*model(images, training=False)[:2])
         xy, likelihood = _decoded(heat, locref, cells, spec)
+        # what `Confidence.likelihood` does
+        inner = tf.clip_by_value(likelihood, 1e-4, 1 - 1e-4)
+        logit = trust.intercept + trust.slope * (tf.math.log(inner) - tf.math.log1p(-inner))
+        likelihood = tf.where(likelihood > 0, tf.sigmoid(logit), 0.0)
         xy = (xy + 0.5) * ratio - 0.5
         if unknown.any():
             xy = tf.where(unknown[:, np.newaxis], np.float32(np.nan), xy)

@@ -307,7 +307,10 @@ def _load_trained(folder, camera):
     networks = load_networks(folder)
     distinct = list(dict.fromkeys(networks.values()))
     network = distinct[0] if len(distinct) == 1 else _chosen(networks, camera, folder)
-    predictor = Predictor(network.model, network.spec, batch_size=1, untrained=network.untrained)
+    predictor = Predictor(
+        network.model, network.spec, batch_size=1, untrained=network.untrained,
+        engine="auto", confidence=network.confidence,
+    )  # fmt: skip
 
     def run(image):
         xy, likelihood = predictor.predict([image])[:2]

@@ -81,7 +81,9 @@ def test_an_exported_network_sees_what_the_trained_one_sees(seeing, tmp_path, fi
     pose = network(image)
     # OpenVINO computes in bfloat16 where the processor prefers it
     np.testing.assert_allclose(pose.xy[0], (91.3, 80.6), atol=0.3)
-    predictor = Predictor(seeing.model, SPEC, batch_size=1, untrained=("tail",))
+    predictor = Predictor(
+        seeing.model, SPEC, batch_size=1, untrained=("tail",), confidence=seeing.confidence
+    )
     xy, likelihood = predictor.predict([image])[:2]
     np.testing.assert_allclose(pose.xy, xy[0], atol=0.2)
     np.testing.assert_allclose(pose.likelihood, likelihood[0], atol=0.02)
@@ -266,7 +268,7 @@ def test_networks_of_several_cameras_are_exported_each(project, tmp_path):
             live(place)
     image = dot((60, 30), (96, 64))
     ours, theirs = (live(place, camera="top")(image) for place in (folder, tmp_path / "out"))
-    np.testing.assert_allclose(ours.xy, theirs.xy, atol=0.02)
+    np.testing.assert_allclose(ours.xy, theirs.xy, atol=0.15)  # one may run in bfloat16
 
 
 def test_a_size_that_is_not_known_is_asked_for(project):
