@@ -250,7 +250,8 @@ def test_parts_of_another_network_are_not_taken(project, analyzed, monkeypatch):
     video = next(iter(Project.load(project).recording("take").videos.values()))
     mark = {"video": str(video), "weights": "of another network"}
     other = analysis._Chunks(parts, "left", 60, mark)
-    other.add(0, np.arange(16), np.zeros((16, 2, 2)), np.ones((16, 2)))
+    points = np.zeros((16, 2, 2))
+    other.add(0, np.arange(16), points, np.ones((16, 2)), np.zeros((16, 2, 2, 2)))
     with pytest.warns(DataWarning, match="do not have the same moments"):
         outcome = steps.analyze_recording(project, "take", batch_size=4)
     found = load_keypoints_2d(outcome.path)
