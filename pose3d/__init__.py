@@ -4,7 +4,7 @@ The map, floor by floor; a module imports from its own floor or below.
 
 1. nouns: `skeleton`, `keypoints`, `labels`
 2. verbs: `scoremaps`, `triangulation`, `metrics`, `synthetic`, `networks` (TensorFlow)
-3. edges: `project`, `formats`, `figures`, `overlays`, `viewer`
+3. edges: `project`, `formats`, `figures`, `overlays`, `labeled_video`, `viewer`
 4. doors: `steps` (the verbs people call), `labeling` (the page to label in), `cli`
 
 Axes run camera, frame, individual, keypoint, coordinate. NaN is the only missing value;

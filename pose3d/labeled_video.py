@@ -185,7 +185,7 @@ def name_stamp(name: str, size: tuple[int, int]) -> Stamp:
 class LikelihoodPanel:
     """Names the keypoints of a view in their colours, with a bar for how likely each is.
 
-    Bars of several individuals show their mean.
+    Bars of several individuals show their mean; one that is not there counts as 0.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ class LikelihoodPanel:
     def draw(self, picture: Planes, likelihood: np.ndarray) -> None:
         """Draw the panel for likelihoods (n_individuals, n_keypoints)."""
         self._stamp.on(picture, 0, self._top)
-        likely = np.clip(np.nan_to_num(np.asarray(likelihood).mean(axis=0)), 0, 1)
+        likely = np.clip(np.nan_to_num(likelihood).mean(axis=0), 0, 1)
         edge = max(1, self._row // 10)
         for row, share in enumerate(likely.tolist()):
             color = self._colors[row] if share >= self._min else self._dull[row]
@@ -245,7 +245,7 @@ class LikelihoodPanel:
                 image[first // step : -(-last // step), left // step : -(-right // step)] = value
         line = round(self._left + self._min * self._bar)
         bottom = self._top + self._row * len(likely)
-        picture.y[self._top : bottom, line] = 235
+        picture.y[self._top : bottom, line : line + 1] = 235  # none where a view ends before
 
 
 def _write(letters, text, place, scale, width):

@@ -1,0 +1,54 @@
+"""What is laid over the views of a labelled video."""
+
+import numpy as np
+import pytest
+
+from calibration.planes import Planes, to_planes, to_ycc
+from pose3d.labeled_video import LikelihoodPanel, Stamp, name_stamp
+from pose3d.overlays import keypoint_colors, rgb
+
+NAMES = ("nose", "tail", "ear")
+COLORS = keypoint_colors(NAMES)
+
+
+def grey(width, height, level=120):
+    return to_planes(np.full((height, width, 3), level, np.uint8))
+
+
+def test_a_stamp_covers_as_much_as_it_says():
+    image = np.full((8, 12, 3), (200, 40, 90), np.uint8)
+    alpha = np.repeat(np.repeat([[0, 0.5, 1]], 8, axis=0), 4, axis=1)
+    picture = grey(20, 20)
+    before = [part.astype(float) for part in picture]
+    Stamp(image, alpha).on(picture, 4, 6)
+    for part, old, color, step in zip(picture, before, to_ycc((200, 40, 90)), (1, 2, 2),
+                                      strict=True):  # fmt: skip
+        row = part[8 // step, 4 // step : 16 // step : 4 // step]
+        under = old[0, 0]
+        np.testing.assert_allclose(row, [under, (under + color) / 2, color], atol=1.5)
+        assert part[0, 0] == under
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1280, 1024), (64, 48), (8, 6)])
+def test_names_and_panels_fit_views_of_any_size(size):
+    picture = grey(*size)
+    name = name_stamp("camera with a long name", size)
+    name.on(picture, 0, 0)
+    panel = LikelihoodPanel(NAMES * 20, COLORS * 20, size, 0.6, top=name.shape[0])
+    panel.draw(picture, np.ones((1, 60)))
+    assert size[0] < 60 or picture.y.max() > 200
+    assert size[0] < 600 or not np.ptp(picture.y[:, size[0] * 3 // 4 :])
+
+
+def test_bars_are_as_long_as_keypoints_are_likely_and_dull_below_the_cutoff():
+    picture = Planes.blank(640, 480)
+    panel = LikelihoodPanel(NAMES, COLORS, (640, 480), 0.6)
+    panel.draw(picture, np.array([[1.0, 0.5, np.nan], [1.0, 0.5, np.nan]]))
+    rows = [panel._row // 2 + i * panel._row for i in range(3)]
+    bright, dull = to_ycc(rgb(COLORS[0])), to_ycc(rgb(COLORS[1]))
+    full = picture.y[rows[0]] == bright[0]
+    assert full.sum() == panel._bar - 1  # the line of the cutoff crosses it
+    assert not (picture.y[rows[1]] == dull[0]).any()
+    half = (picture.v != 128)[rows[1] // 2]
+    assert abs(half.sum() - panel._bar / 4) <= 1
+    assert not (picture.v != 128)[rows[2] // 2].any()
