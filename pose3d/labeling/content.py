@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from calibration.errors import DataError, DataWarning
 from calibration.multiview import triangulate_dlt
 from calibration.video import read_image
 from pose3d.keypoints import Keypoints2D, Keypoints3D
-from pose3d.labeling.folders import IMAGES, LABELLED, STATES, frame_number
+from pose3d.labeling.folders import IMAGES, LABELLED, STATES, LabelFolder, frame_number
 from pose3d.labeling.session import LabelSession
 from pose3d.labeling.videos import RecordingVideos
 from pose3d.project import Project
@@ -78,6 +79,12 @@ class RecordingContent:
         self.rig = self._load_rig()
         self.videos = RecordingVideos(session)
 
+    def load_rig_anew(self) -> None:
+        """Take the calibration as it is now; pages see that something changed."""
+        self.notices = []
+        self.rig = self._load_rig()
+        self.session.sequence += 1
+
     def _load_rig(self) -> CameraRig | None:
         """Load the cameras whose calibration fits their images; None below two."""
         path = self.project.calibration_path(self.session.recording)
@@ -97,7 +104,7 @@ class RecordingContent:
                     f"{path.name} has no camera {camera!r}; it is labelled without geometry."
                 )
                 continue
-            size = _image_size(folder)
+            size = image_size(folder)
             wanted = rig[camera].intrinsics.image_size
             if size not in (None, wanted):
                 self.notices.append(
@@ -135,6 +142,7 @@ class RecordingContent:
                     }
                     for camera in session.folders
                 ],
+                "places_cameras": self.rig is None and session.synchronous,
                 "units": self.rig.units if self.rig else self.project.units,
                 "history": session.history(),
                 **self.status(),
@@ -286,21 +294,27 @@ class RecordingContent:
                     )  # fmt: skip
         return found
 
-    def labelled_points(self) -> np.ndarray:
+    def labelled_points(self, cameras: Sequence[str] | None = None) -> np.ndarray:
         """Return the points that a person or a network placed, camera by moment.
 
         Reprojected ones, which say nothing new, are NaN.
 
+        Parameters
+        ----------
+        cameras : sequence of str, optional
+            The cameras; the calibrated ones unless given.
+
         Returns
         -------
         ndarray of shape (n_cameras, n_moments, n_individuals, n_keypoints, 2)
-            In px, for the calibrated cameras.
+            In px.
         """
+        cameras = self.rig.names if cameras is None and self.rig else cameras or ()
         session = self.session
         n = len(self.project.individuals), len(self.project.skeleton.keypoints)
-        xy = np.full((len(self.rig), len(session.moments), *n, 2), np.nan)
+        xy = np.full((len(cameras), len(session.moments), *n, 2), np.nan)
         with session.lock:
-            for c, camera in enumerate(self.rig.names):
+            for c, camera in enumerate(cameras):
                 folder = session.folders[camera]
                 pairs = [
                     (m, folder.place[images[camera]])
@@ -316,8 +330,8 @@ class RecordingContent:
         return xy
 
 
-def _image_size(folder):
-    """Width and height of a folder's first image; None if there is none that can be read."""
+def image_size(folder: LabelFolder) -> tuple[int, int] | None:
+    """Return width and height of a folder's first image; None if none can be read."""
     for name in folder.images:
         path = folder.path / name
         if path.is_file():

@@ -1,5 +1,6 @@
 // The page: what is shown where, from moment to moment.
 
+import { Calibrating } from "./calibrating.js";
 import * as edit from "./editing.js";
 import { Images } from "./images.js";
 import { Keys } from "./keys.js";
@@ -24,6 +25,7 @@ class Page {
     this.panel = new Panel(this);
     this.queue = new Queue(this);
     this.timeline = new Timeline(this);
+    this.calibrating = new Calibrating(this);
     this.keys = new Keys(this);
   }
 
@@ -57,6 +59,7 @@ class Page {
     await this.go(Math.max(0, wanted));
     this.lookAtBones();
     this.timeline.open(name);
+    this.calibrating.offer(recording.places_cameras);
   }
 
   async lookAtBones() {
@@ -275,6 +278,7 @@ class Page {
     }
     this.keys.listen();
     this.timeline.listen();
+    this.calibrating.listen();
     window.addEventListener("resize", () => this.layOut());
     window.addEventListener("beforeunload", (event) => {
       if (this.labels?.queue.length) event.preventDefault();

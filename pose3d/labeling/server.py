@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from calibration.errors import DataError
+from pose3d.labeling.calibrating import calibrate_from_labels, lens_files
 from pose3d.labeling.content import RecordingContent, labeled_recordings, project_content
 from pose3d.labeling.flow import carried_points
 from pose3d.labeling.keys import ACTIONS, load_keys
@@ -166,6 +167,14 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
 
         return await run_in_threadpool(_told, make)
 
+    async def calibrate(request: Request):
+        body = await _body(request)
+        keys = ("length", "bone", "cameras", "lenses")
+        given = {key: body.get(key) for key in keys}
+        return await run_in_threadpool(
+            _told, lambda: JSONResponse(calibrate_from_labels(content(request), **given))
+        )
+
     async def change(request: Request):
         body = await _body(request)
 
@@ -197,6 +206,8 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
         Route("/api/video/{recording}", told(lambda r: JSONResponse(content(r).videos.about()))),
         Route("/api/frame/{recording}/{camera}/{moment:int}", told(frame)),
         Route("/api/flow/{recording}/{moment}/{direction}", told(flow)),
+        Route("/api/lenses/{recording}", told(lambda r: JSONResponse(lens_files(content(r))))),
+        Route("/api/calibrate/{recording}", calibrate, methods=["POST"]),
         Route("/api/add/{recording}", add, methods=["POST"]),
         Route("/api/change/{recording}", change, methods=["POST"]),
     ]

@@ -521,3 +521,36 @@ def test_images_that_appear_while_the_page_is_open_are_in_its_list(browser, film
         wait_until(page, "p.labels.moments.length === 4")
         assert page.evaluate("p.labels.moments[p.labels.moment].name") == "10"
         wait_until(page, "document.getElementById('moment').options.length === 4")
+
+
+def test_without_calibration_the_page_offers_to_make_one_from_labels(browser, tmp_path, rig):
+    project, _ = make_project(tmp_path, rig, calibrated=False)
+    save_rig(rig, tmp_path / "calibrations" / "walk.toml")
+    moves = np.random.default_rng(0).uniform(-40, 40, (N_MOMENTS, 1, 3))
+    seen = rig.project(BODY + moves)
+    with served(project) as link, opened(browser, link) as page:
+        for moment in range(N_MOMENTS):
+            page.evaluate("m => p.go(m)", moment)
+            page.evaluate(
+                """(seen) => p.labels.set(seen.flatMap((row, v) => row.map((xy, keypoint) => ({
+                  camera: p.views[v].name, individual: 0, keypoint, after: {state: "clicked", xy},
+                }))))""",
+                seen[:, moment].tolist(),
+            )
+        assert page.evaluate("p.labels.solve(0, 0)") is None
+        page.click("#calibrate")
+        page.click("#place")
+        assert page.inner_text("#placed") == "Say how long it is."
+        assert page.input_value("#lenses") == "calibrations/walk.toml"
+        page.select_option("#between", label="nose to tail")
+        page.fill("#length", "70.03")
+        page.click("#place")
+        wait_until(page, "/^(PASS|WARN): /.test(document.getElementById('placed').textContent)")
+        page.click("#close")
+        assert not page.is_visible("#uncalibrated")
+        assert page.evaluate("p.labels.moment") == N_MOMENTS - 1
+        assert page.evaluate("p.labels.solve(0, 0).worst.error") < 0.5
+        page.keyboard.press("Delete")  # what is cleared is offered by the other views
+        offer = page.evaluate("p.labels.offer(p.views[0].name, 0, 0)")
+        assert np.linalg.norm(offer["xy"] - seen[0, -1, 0]) < 0.5
+        wait_saved(page)
