@@ -135,7 +135,7 @@ def _graph(network, image_size, size):
         xy, likelihood = _decoded(heat, locref, cells, spec)
         # what `Confidence.likelihood` does
         inner = tf.clip_by_value(likelihood, 1e-4, 1 - 1e-4)
-        logit = trust.intercept + trust.slope * (tf.math.log(inner) - tf.math.log1p(-inner))
+        logit = trust.intercept + trust.slope * tf.math.log(inner / (1 - inner))
         likelihood = tf.where(likelihood > 0, tf.sigmoid(logit), 0.0)
         xy = (xy + 0.5) * ratio - 0.5
         if unknown.any():
@@ -184,19 +184,25 @@ def _write_saved_model(graph, folder):
 def _write_onnx(graph, folder):
     """Write ONNX."""
     try:
-        import onnx  # noqa: F401 - tf2onnx installs without it
+        import onnx
         import tf2onnx
     except ImportError:
         raise DataError(
             "ONNX files are written by tf2onnx, which is not installed. Install it with: "
             "pip install pose3d[onnx]"
         ) from None
+    path = folder / EXPORT_FILES["onnx"]
     tf2onnx.convert.from_function(
-        graph,
-        input_signature=graph.input_signature,
-        opset=_OPSET,
-        output_path=str(folder / EXPORT_FILES["onnx"]),
+        graph, input_signature=graph.input_signature, opset=_OPSET, output_path=str(path)
     )
+    try:
+        # tf2onnx writes what it cannot convert as it is
+        onnx.checker.check_model(str(path), full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise DataError(
+            f"This network cannot be written as ONNX: {str(error).strip().splitlines()[0]} "
+            "Export it as saved-model or openvino."
+        ) from None
 
 
 def _write_openvino(graph, folder):

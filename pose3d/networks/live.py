@@ -1,7 +1,7 @@
 """Points frame by frame while an animal moves, each with how long it took.
 
-A trained network's folder is run by TensorFlow; an exported one by the library of its format,
-which starts in a tenth of the time and answers sooner.
+A trained network's folder is run by the engine that is quickest here, which takes some seconds to
+find; an exported one by the library of its format, which starts at once.
 """
 
 import json
@@ -91,8 +91,8 @@ def live(
     image_size : (int, int), optional
         Width and height of the frames to come: all is made ready for them now, not at the first.
     precise : bool
-        Whether OpenVINO must compute in float32 even where bfloat16 is quicker and moves points
-        by some tenth of a pixel.
+        Whether to compute in float32 even where bfloat16 is quicker and moves points by some tenth
+        of a pixel.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def live(
     if exported is not None:
         network = LiveNetwork(*_load_exported(exported, precise))
     else:
-        network = LiveNetwork(*_load_trained(folder, camera))
+        network = LiveNetwork(*_load_trained(folder, camera, precise))
     size = image_size or network.image_size
     if size is not None:
         network.prepare(size)
@@ -299,7 +299,7 @@ def _chosen(found, camera, folder):
     return found[camera]
 
 
-def _load_trained(folder, camera):
+def _load_trained(folder, camera, precise):
     """Load a trained network; return its spec and runner."""
     from pose3d.networks.inference import Predictor
     from pose3d.networks.storage import load_networks
@@ -309,7 +309,7 @@ def _load_trained(folder, camera):
     network = distinct[0] if len(distinct) == 1 else _chosen(networks, camera, folder)
     predictor = Predictor(
         network.model, network.spec, batch_size=1, untrained=network.untrained,
-        engine="auto", confidence=network.confidence,
+        engine="float32" if precise else "auto", confidence=network.confidence,
     )  # fmt: skip
 
     def run(image):

@@ -116,6 +116,20 @@ def test_an_export_starts_without_tensorflow(seeing, tmp_path):
     assert done.stdout.split() == ["False"]
 
 
+def test_what_onnx_cannot_say_is_refused_and_nothing_is_left(seeing, tmp_path, monkeypatch):
+    pytest.importorskip("tf2onnx")
+    decoded = export._decoded
+
+    def strange(*arguments):
+        xy, likelihood = decoded(*arguments)
+        return xy, tf.math.log1p(likelihood)
+
+    monkeypatch.setattr(export, "_decoded", strange)
+    with pytest.raises(DataError, match="cannot be written as ONNX"):
+        export.export_network(seeing, tmp_path / "out", SIZE, file_format="onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_lies_in_the_folder_is_kept_unless_it_is_an_export(seeing, tmp_path):
     export.export_network(seeing, tmp_path / "out", SIZE)
     (tmp_path / "out" / "old").write_text("of the export before")
