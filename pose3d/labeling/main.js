@@ -57,14 +57,18 @@ class Page {
     const wanted = recording.moments.findIndex(({ name: title, images }) =>
       title === image || Object.values(images).includes(image));
     await this.go(Math.max(0, wanted));
-    this.lookAtBones();
     this.timeline.open(name);
     this.calibrating.offer(recording.places_cameras);
   }
 
+  // usual lengths of bones, by all that is labelled so far
   async lookAtBones() {
-    this.labels.lengths = await call(`bones/${at(this.labels.name)}`);
-    this.draw();
+    const { labels } = this;
+    if (labels.measured === labels.edits) return;
+    labels.measured = labels.edits;
+    await labels.settled();
+    labels.lengths = await call(`bones/${at(labels.name)}`);
+    if (this.labels === labels) this.draw();
   }
 
   // images or cameras came while the page was open
@@ -88,6 +92,7 @@ class Page {
     if (count) await this.labels.open(index);
     this.follow(before);
     await this.showMoment();
+    this.lookAtBones().catch(() => {});  // the next frame asks again
   }
 
   // middle of the animal in each view, by which zoomed views move from frame to frame
