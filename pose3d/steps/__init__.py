@@ -1,7 +1,8 @@
 """The verbs people call: each reads files, calls a verb, writes one file, returns an `Outcome`.
 
 ========================  ==============================================================
-projects                  create-project, add-recording, import-labels, check-labels
+projects                  create-project, add-recording, import-labels
+label_checks              check-labels
 labeling                  label-frames
 splitting, training       create-training-dataset, train-network
 evaluation, analysis      evaluate-network, compare-networks, analyze-recording
@@ -38,7 +39,7 @@ HOMES = {
     "add_recording": "pose3d.steps.projects",
     "import_labels": "pose3d.steps.projects",
     "label_frames": "pose3d.steps.labeling",
-    "check_labels": "pose3d.steps.projects",
+    "check_labels": "pose3d.steps.label_checks",
     "create_training_dataset": "pose3d.steps.splitting",
     "train_network": "pose3d.steps.training",
     "evaluate_network": "pose3d.steps.evaluation",

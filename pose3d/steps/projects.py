@@ -5,10 +5,6 @@ import warnings
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
@@ -16,7 +12,7 @@ from calibration.recordings import match_camera
 from calibration.results import Outcome
 from pose3d.skeleton import Skeleton
 
-__all__ = ["add_recording", "check_labels", "create_project", "import_labels"]
+__all__ = ["add_recording", "create_project", "import_labels"]
 
 
 def create_project(
@@ -254,63 +250,6 @@ def import_labels(
         table=tuple(rows),
         figures={"n_images": new, "n_kept": kept, "n_points": sum(row["points"] for row in rows)},
         failed="" if new or kept else _nothing_came(pictures),
-    )
-
-
-def check_labels(project: str | os.PathLike, *, recording: str | None = None) -> Outcome:
-    """Draw the labels on their images, to see whether they sit on the animal.
-
-    The drawings go into folders beside those of the images, whose names end in "_labeled".
-
-    Parameters
-    ----------
-    project : path
-        The project's folder.
-    recording : str
-        Draw the labels of this recording only.
-    """
-    from calibration.video import read_image, write_image
-    from pose3d.overlays import draw_keypoints
-    from pose3d.project import Project, load_labels
-
-    project = Project.load(project)
-    labels = load_labels(project)
-    wanted = [i for i, name in enumerate(labels.recordings) if recording in (None, name)]
-    if not wanted:
-        held = ", ".join(sorted(set(labels.recordings))) or "none"
-        raise DataError(
-            f"{project.path} has no labels{f' of {recording!r}' if recording else ''}; there are "
-            f"labels of {held}. Bring some in with import-labels."
-        )
-    rows: dict[str, dict[str, Any]] = {}
-    outside = []
-    for i in tqdm(wanted, "drawing", disable=None, unit="image"):
-        folder, _, name = labels.images[i].rpartition("/")
-        image, xy = read_image(project.path / labels.images[i]), labels.xy[i]
-        edge = np.array(image.shape[1::-1]) - 0.5
-        there = np.isfinite(xy[..., 0])
-        out = there & ~((xy >= -0.5) & (xy <= edge)).all(axis=-1)
-        if out.any():
-            outside.append(f"{project.skeleton.keypoints[np.argwhere(out)[0][1]]} in {name}")
-        empty = {"folder": folder, "images": 0, "points": 0, "outside": 0}
-        row = rows.setdefault(folder, empty)
-        row["images"] += 1
-        row["points"] += int(there.sum())
-        row["outside"] += int(out.sum())
-        drawn = draw_keypoints(image, xy, skeleton=project.skeleton)
-        write_image(project.path / f"{folder}_labeled" / name, drawn)
-    if outside:
-        shown = ", ".join(outside[:5]) + (", ..." if len(outside) > 5 else "")
-        warnings.warn(
-            f"{len(outside)} images have labels that lie outside them: {shown}",
-            DataWarning,
-            stacklevel=2,
-        )
-    return Outcome(
-        path=project.path / f"{labels.images[wanted[0]].rpartition('/')[0]}_labeled",
-        summary=f"Labels drawn on {len(wanted)} images of {len(rows)} folders.",
-        table=tuple(rows.values()),
-        figures={"n_images": len(wanted), "n_outside": sum(r["outside"] for r in rows.values())},
     )
 
 

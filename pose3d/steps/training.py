@@ -116,6 +116,7 @@ def train_network(
     project = Project.load(project)
     folder = project.network_folder(name)
     labels = single_animal_labels(project)
+    _warn_of_exchanged(labels, project)
     if flip and not project.skeleton.symmetric:
         warnings.warn(
             "Images are mirrored although the project names no symmetric keypoints: left and "
@@ -176,6 +177,21 @@ def train_network(
         table=tuple(rows),
         figures=figures,
     )
+
+
+def _warn_of_exchanged(labels, project):
+    """Warn of images with left and right exchanged: two such of a hundred cost half a pixel."""
+    from pose3d.suspects import exchanged_sides
+
+    wrong = exchanged_sides(labels, project.skeleton)
+    if wrong:
+        warnings.warn(
+            f"Left and right look exchanged in the labels of {len(wrong)} images: "
+            f"{', '.join(suspect.image for suspect in wrong[:5])}. Look at them with check-labels "
+            "before you trust what is learnt from them.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _split(project, name, labels, seed):

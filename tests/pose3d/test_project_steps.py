@@ -10,8 +10,9 @@ from calibration.errors import DataError, DataWarning
 from calibration.video import VideoWriter, read_frame, read_image, write_image
 from pose3d.formats import deeplabcut
 from pose3d.project import Project, load_labels
+from pose3d.steps.label_checks import check_labels
 from pose3d.steps.project_labels import select_frames
-from pose3d.steps.projects import add_recording, check_labels, create_project, import_labels
+from pose3d.steps.projects import add_recording, create_project, import_labels
 
 CAMERAS = ["cam_1", "cam_10"]
 
@@ -490,10 +491,11 @@ def test_labels_are_drawn_where_they_are(filmed, tmp_path, rng):
     paths = [analysis(tmp_path / f"{camera}.h5", tracks) for camera in CAMERAS]
     import_labels(filmed, "trot", [str(path) for path in paths])
     outcome = check_labels(filmed)
-    assert outcome.figures == {"n_images": 10, "n_outside": 0}
+    assert outcome.figures == {"n_images": 10, "n_outside": 0, "n_suspects": 0}
     assert [row["points"] for row in outcome.table] == [6, 6]
-    assert outcome.path == filmed / "labeled-data" / "trot_cam_1_labeled"
-    drawn = read_image(outcome.path / "img00002.png").astype(float)
+    assert "Nothing suspicious" in outcome.path.read_text(encoding="utf-8")
+    folder = filmed / "labeled-data" / "trot_cam_1_labeled"
+    drawn = read_image(folder / "img00002.png").astype(float)
     changed = np.abs(drawn - 40).max(axis=-1) > 10
     y, x = np.nonzero(changed)
     assert (x.mean(), y.mean()) == pytest.approx((20, 8), abs=0.5)
@@ -517,4 +519,4 @@ def test_labels_outside_their_images_are_told(tmp_path, data_folder):
     deeplabcut.save_labels(folder, labels)
     with pytest.warns(DataWarning, match=r"1 images have labels .* leftear in img0007\.png"):
         outcome = check_labels(tmp_path / "field", recording="m4s1")
-    assert outcome.figures == {"n_images": 9, "n_outside": 1}
+    assert (outcome.figures["n_images"], outcome.figures["n_outside"]) == (9, 1)
