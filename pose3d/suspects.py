@@ -22,11 +22,11 @@ KINDS = {
 _MOST_COMPARED = 400
 
 #: Left and right are exchanged where the shape with them exchanged is this much nearer to another
-#: image's, and without further than nearly all are from each other.
-_NEARER, _FAR = 0.5, 2.0
+#: image's, without further than usual by this factor, and with them not further than by that.
+_NEARER, _FAR, _FITS = 0.35, 2.0, 2.0
 
 #: Standard deviations, of the logarithm of a length, beyond which a bone is suspect; and the factor
-#: by which it must at least be longer or shorter than that of any other image.
+#: by which it must at least be longer than that of any other image.
 _UNUSUAL, _BEYOND = 5.0, 1.15
 
 #: A view disagrees where it is this many pixels, and this many times the usual error, off.
@@ -180,7 +180,8 @@ def exchanged_sides(labels: LabeledFrames, skeleton: Skeleton) -> list[Suspect]:
                 turned[:, [a, b]] = turned[:, [b, a]]
             whole = np.isfinite(points[:, [k for pair in exchange for k in pair]]).all(axis=1)
             nearest = np.where(whole, _nearest(turned, others, 1), np.inf)
-            for i in np.flatnonzero((nearest < _NEARER * usual) & (usual > _FAR * typical)):
+            odd = (nearest < _NEARER * usual) & (usual > _FAR * typical)
+            for i in np.flatnonzero(odd & (nearest < _FITS * typical)):
                 names = [k for pair in exchange for k in pair]
                 found.append(
                     _suspect(
@@ -257,7 +258,10 @@ def symmetric_by_name(keypoints: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _unusual_lengths(labels, skeleton):
-    """Find bones that are longer or shorter in one image than in all others of the camera."""
+    """Find bones that are longer in one image than in all others of the camera.
+
+    Shorter ones are seen from their end.
+    """
     for camera in sorted(set(labels.cameras)):
         mine = np.flatnonzero(np.array(labels.cameras) == camera)
         for a, b in skeleton.edge_indices:
@@ -268,11 +272,9 @@ def _unusual_lengths(labels, skeleton):
             log = np.log(np.where(known, length, np.nan))
             usual = np.nanmedian(log)
             spread = max(1.4826 * np.nanmedian(np.abs(log - usual)), 0.1)
-            for i, individual in np.argwhere(np.abs(log - usual) > _UNUSUAL * spread):
+            for i, individual in np.argwhere(log - usual > _UNUSUAL * spread):
                 value = log[i, individual]
-                rest = log[known & ~np.isclose(log, value)]
-                gap = value - rest.max() if value > usual else rest.min() - value
-                if gap < np.log(_BEYOND):
+                if value - log[known & ~np.isclose(log, value)].max() < np.log(_BEYOND):
                     continue
                 yield _suspect(
                     labels, (mine[i], individual), [a, b], "length",

@@ -89,6 +89,7 @@ FLOORS = {
     "pose3d.mixups": 2,
     "pose3d.candidates": 2,
     "pose3d.suspects": 2,
+    "pose3d.sampling": 2,
     "pose3d.confidence": 2,
     "pose3d.synthetic": 2,
     "pose3d.synthetic.recording": 3,

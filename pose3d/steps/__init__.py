@@ -2,7 +2,7 @@
 
 ========================  ==============================================================
 projects                  create-project, add-recording, import-labels
-label_checks              check-labels
+choosing, label_checks    extract-frames, check-labels
 labeling                  label-frames
 splitting, training       create-training-dataset, train-network
 evaluation, analysis      evaluate-network, compare-networks, analyze-recording
@@ -38,6 +38,7 @@ HOMES = {
     "create_project": "pose3d.steps.projects",
     "add_recording": "pose3d.steps.projects",
     "import_labels": "pose3d.steps.projects",
+    "extract_frames": "pose3d.steps.choosing",
     "label_frames": "pose3d.steps.labeling",
     "check_labels": "pose3d.steps.label_checks",
     "create_training_dataset": "pose3d.steps.splitting",

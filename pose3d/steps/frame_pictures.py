@@ -1,0 +1,151 @@
+"""Moments of a recording as pictures to label: which there are, and how more are written."""
+
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from calibration.errors import DataError, DataWarning
+from calibration.recordings import Recording
+from pose3d.project import Project
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The moments of a recording.
+
+    Attributes
+    ----------
+    times : ndarray of shape (n_moments,)
+        Seconds since its start.
+    frames : dict of str to ndarray of int of shape (n_moments,)
+        Each camera's frame; -1 where it has none.
+    """
+
+    times: np.ndarray
+    frames: dict[str, np.ndarray]
+
+
+def recording_moments(take: Recording) -> Moments:
+    """Match the frames of a recording's videos.
+
+    Raises
+    ------
+    DataError
+        If the recording has no videos, or one is not there.
+    """
+    from calibration.video import frame_times
+    from pose3d.steps.analysis import match_times
+
+    if not take.videos:
+        raise DataError(
+            f"The recording {take.name!r} has no videos to take frames from; it was imported "
+            "without. Add its videos with add-recording --overwrite."
+        )
+    for camera, path in take.videos.items():
+        if not path.exists():
+            raise DataError(
+                f"The video of {camera!r}, {path}, is not there. Put it there, or say in "
+                "config.yaml where it is (pose3d: recordings)."
+            )
+    times, frames = match_times({c: frame_times(v) for c, v in take.videos.items()}, take)
+    return Moments(times, frames)
+
+
+def pictured(project: Project, take: Recording, moments: Moments) -> set[int]:
+    """Return the moments of which some camera has a picture to label already."""
+    found: set[int] = set()
+    for camera, frames in moments.frames.items():
+        folder = project.labeled_folder(take.name, camera)
+        numbers = [
+            int(match[1])
+            for path in (folder.iterdir() if folder.is_dir() else ())
+            if (match := re.fullmatch(r".*?(\d+)\.(png|jpg|jpeg|tif|tiff|bmp)", path.name.lower()))
+        ]
+        found |= set(np.flatnonzero(np.isin(frames, numbers) & (frames >= 0)).tolist())
+    return found
+
+
+def write_moments(
+    project: Project, take: Recording, moments: Moments, chosen: Iterable[int]
+) -> dict[str, int]:
+    """Write the frames of some moments, of all cameras, as pictures to label.
+
+    Parameters
+    ----------
+    project, take : Project, Recording
+        Whose they are.
+    moments : Moments
+        The recording's.
+    chosen : iterable of int
+        Which of them.
+
+    Returns
+    -------
+    dict of str to int
+        Pictures that were written, by camera; those that were there stay as they are.
+    """
+    from calibration.video import read_frames, write_image
+
+    chosen = np.array(sorted(chosen), dtype=int)
+    written = {}
+    for camera, video in take.videos.items():
+        folder = project.labeled_folder(take.name, camera)
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = moments.frames[camera][chosen]
+        wanted = [f for f in wanted.tolist() if f >= 0 and not (folder / _name(f)).exists()]
+        written[camera] = 0
+        frames = read_frames(video, frames=wanted) if wanted else ()
+        for frame in tqdm(frames, camera, len(wanted), disable=None, unit="frame", leave=False):
+            write_image(folder / _name(frame.index), frame.image)
+            written[camera] += 1
+        if written[camera] < len(wanted):
+            warnings.warn(
+                f"{len(wanted) - written[camera]} of the wanted frames of {camera!r} could not be "
+                f"read from {video.name}.",
+                DataWarning,
+                stacklevel=3,
+            )
+    return written
+
+
+def _name(frame):
+    """Return what the picture of a frame is called."""
+    return f"img{frame:05d}.png"
+
+
+def small_pictures(take: Recording, moments: Moments, looked: np.ndarray) -> np.ndarray:
+    """Read some moments as small grey pictures of all cameras, side by side in a row.
+
+    Parameters
+    ----------
+    take : Recording
+        The recording.
+    moments : Moments
+        Its moments.
+    looked : ndarray of int
+        Which of them to look at.
+
+    Returns
+    -------
+    ndarray of float32 of shape (n_looked, n_cameras * 768)
+        Without what all of them have in common.
+    """
+    import cv2
+
+    from calibration.video import read_frames
+
+    size = (32, 24)
+    found = np.zeros((len(looked), len(take.videos), size[0] * size[1]), np.float32)
+    for i, (camera, video) in enumerate(take.videos.items()):
+        frames = moments.frames[camera][looked]
+        place = {int(f): k for k, f in enumerate(frames) if f >= 0}
+        reading = read_frames(video, frames=sorted(place), pixels="luma") if place else ()
+        for frame in tqdm(reading, camera, len(place), disable=None, unit="frame", leave=False):
+            small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+            found[place[frame.index], i] = small.ravel()
+    found -= found.mean(axis=0)
+    return found.reshape(len(looked), -1)
