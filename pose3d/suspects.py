@@ -23,7 +23,7 @@ _MOST_COMPARED = 400
 
 #: Left and right are exchanged where the shape with them exchanged is this much nearer to another
 #: image's, without further than usual by this factor, and with them not further than by that.
-_NEARER, _FAR, _FITS = 0.35, 2.0, 2.0
+_NEARER, _FAR, _FITS = 0.38, 2.0, 2.2
 
 #: Standard deviations, of the logarithm of a length, beyond which a bone is suspect; and the factor
 #: by which it must at least be longer than that of any other image.

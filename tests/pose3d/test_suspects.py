@@ -26,7 +26,7 @@ def poses(rng, n):
     angle = rng.uniform(0, 2 * np.pi, n)
     cos, sin, zero, one = np.cos(angle), np.sin(angle), np.zeros(n), np.ones(n)
     turn = np.array([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]]).transpose(2, 0, 1)
-    shape = SHAPE + rng.normal(0, 2, (n, 4, 3))
+    shape = SHAPE + rng.normal(0, 1, (n, 4, 3))
     return np.einsum("nij,nkj->nki", turn, shape) + rng.uniform(-80, 80, (n, 1, 3)) * [1, 1, 0]
 
 
