@@ -3,6 +3,7 @@
 ========================  ==============================================================
 projects                  create-project, add-recording, import-labels
 choosing, label_checks    extract-frames, check-labels
+outliers                  extract-outlier-frames
 labeling                  label-frames
 splitting, training       create-training-dataset, train-network
 evaluation, analysis      evaluate-network, compare-networks, analyze-recording
@@ -47,6 +48,7 @@ HOMES = {
     "compare_networks": "pose3d.steps.evaluation",
     "analyze_recording": "pose3d.steps.analysis",
     "export_network": "pose3d.steps.exporting",
+    "extract_outlier_frames": "pose3d.steps.outliers",
     "import_keypoints": "pose3d.steps.importing",
     "check_recording": "pose3d.steps.checking",
     "sync_recording": "pose3d.steps.checking",
