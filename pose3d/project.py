@@ -66,6 +66,8 @@ class Project:
         Whether labels name the animal that each point belongs to.
     unique : tuple of str
         Keypoints that only the individual "single" has, whatever the number of animals.
+    iteration : int
+        How often labels were merged for another training, see `merge_datasets`.
     settings : mapping of str
         All keys of config.yaml as they are written: text, lists and mappings.
     """
@@ -85,6 +87,7 @@ class Project:
     plain_deeplabcut: bool = False
     multianimal: bool = False
     unique: tuple[str, ...] = ()
+    iteration: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -158,6 +161,7 @@ class Project:
             plain_deeplabcut=ours is None,
             multianimal=fields.multianimalproject or len(individuals) > 1,
             unique=tuple(fields.uniquebodyparts) if fields.grouped else (),
+            iteration=fields.iteration,
             settings=config,
         )
 
@@ -297,7 +301,7 @@ def load_labels(project: Project) -> LabeledFrames:
         images=images,
         recordings=[recording for recording, _ in owners],
         cameras=[camera for _, camera in owners],
-        frames=[_frame_number(image) for image in images],
+        frames=[frame_number(image) for image in images],
         individuals=project.individuals,
         keypoints=project.skeleton.keypoints,
     )
@@ -342,7 +346,7 @@ def save_labels(project: Project, labels: LabeledFrames) -> list[Path]:
     return written
 
 
-def _frame_number(image):
+def frame_number(image):
     """Read the frame number from the name of an image; -1 where it holds none."""
     numbers = re.findall(r"[0-9]+", Path(image).stem)
     return int(numbers[-1]) if numbers and len(numbers[-1]) < 18 else -1

@@ -188,6 +188,7 @@ class DeepLabCutFields(BaseModel):
     skeleton: list[_Pair] = []
     pcutoff: Annotated[float, Field(ge=0, le=1)] = 0.6
     TrainingFraction: list[Annotated[float, AfterValidator(_fraction)]] = [0.95]
+    iteration: Annotated[int, Field(ge=0)] = 0
     video_sets: dict[str, Any] = {}
     cropping: bool = False
     x1: int = 0

@@ -11,8 +11,9 @@ import numpy as np
 
 from calibration.errors import DataError
 from calibration.files import write_text
+from pose3d.formats import deeplabcut
 from pose3d.labels import LabeledFrames
-from pose3d.project import Project, load_labels
+from pose3d.project import Project, frame_number, load_labels
 
 _FORMAT = "pose3d training dataset"
 
@@ -33,6 +34,66 @@ def single_animal_labels(project: Project) -> LabeledFrames:
     return load_labels(project)
 
 
+def labels_of(project: Project, split: "Split") -> LabeledFrames:
+    """Load the labels that a split was made of: today's, or those kept of an earlier iteration."""
+    if split.iteration is None or split.iteration == project.iteration:
+        return single_animal_labels(project)
+    return load_iteration(project, split.iteration)
+
+
+def iteration_folder(project: Project, iteration: int) -> Path:
+    """Return where the labels of an iteration are kept, as DeepLabCut keeps them."""
+    return project.path / "training-datasets" / f"iteration-{iteration}"
+
+
+def save_iteration(project: Project, labels: LabeledFrames) -> Path:
+    """Keep all labels as they are now, under the project's iteration; return the file."""
+    table = deeplabcut.LabelTable(
+        labels.xy,
+        labels.images,
+        labels.individuals if project.multianimal else (),
+        labels.keypoints,
+        project.scorer,
+    )
+    folder = iteration_folder(project, project.iteration)
+    folder.mkdir(parents=True, exist_ok=True)
+    return deeplabcut.save_labels(folder, table, unique=project.unique)
+
+
+def load_iteration(project: Project, iteration: int) -> LabeledFrames:
+    """Load the labels that were kept of an iteration.
+
+    Raises
+    ------
+    DataError
+        If none were kept, or images are gone.
+    """
+    folder = iteration_folder(project, iteration)
+    path = folder / f"CollectedData_{project.scorer}.h5"
+    if not path.is_file():
+        raise DataError(
+            f"The labels of iteration {iteration} were not kept: {path} is not there. Take a "
+            "network of this iteration, or make a new split with create-training-dataset."
+        )
+    table = deeplabcut.load_labels(path)
+    absent = [image for image in table.images if not (project.path / image).is_file()]
+    if absent:
+        raise DataError(
+            f"{len(absent)} images of iteration {iteration} are gone, such as {absent[0]}. Restore "
+            "them, or take a network of this iteration."
+        )
+    owners = [project.whose_folder(image.split("/")[-2]) or ("", "") for image in table.images]
+    return LabeledFrames(
+        xy=deeplabcut.arrange(table, project.individuals, project.skeleton.keypoints, path),
+        images=table.images,
+        recordings=[recording for recording, _ in owners],
+        cameras=[camera for _, camera in owners],
+        frames=[frame_number(image) for image in table.images],
+        individuals=project.individuals,
+        keypoints=project.skeleton.keypoints,
+    )
+
+
 @dataclass(frozen=True)
 class Split:
     """The images to train and to test on, by their paths in the project.
@@ -51,6 +112,9 @@ class Split:
         Recordings whose images are for testing; none for a random split.
     unused : tuple of str
         Images that are for neither, to see what fewer labels would give.
+    iteration : int or None
+        The project's iteration when the split was made; None for splits from before there were
+        any. Those of an earlier one go with the labels that were kept then.
     """
 
     train: tuple[str, ...]
@@ -60,6 +124,7 @@ class Split:
     test_from: int | None = None
     test_recordings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    iteration: int | None = None
 
     def indices(self, labels: LabeledFrames) -> tuple[np.ndarray, np.ndarray]:
         """Return which of the labelled images are for training and which for testing.
@@ -94,6 +159,7 @@ def split_labels(
     test_from: int | None = None,
     test_recordings: Sequence[str] = (),
     limit: int | None = None,
+    iteration: int | None = None,
 ) -> Split:
     """Divide labelled images into those to train and those to test on.
 
@@ -115,6 +181,8 @@ def split_labels(
     limit : int, optional
         Train on so many moments alone. A smaller limit's moments are among a larger one's, and
         the test images are those of no limit, so that errors can be compared.
+    iteration : int, optional
+        Noted in the split.
 
     Raises
     ------
@@ -170,6 +238,7 @@ def split_labels(
             for image, key in zip(labels.images, keys, strict=True)
             if key in trained and key not in kept
         ),
+        iteration=iteration,
     )
 
 
@@ -201,6 +270,7 @@ def save_split(path: Path, split: Split) -> None:
         "train": list(split.train),
         "test": list(split.test),
         "unused": list(split.unused),
+        "iteration": split.iteration,
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
@@ -225,6 +295,7 @@ def load_split(path: Path) -> Split:
             None if content["test_from"] is None else int(content["test_from"]),
             tuple(map(str, content.get("test_recordings", ()))),
             tuple(map(str, content.get("unused", ()))),
+            None if content.get("iteration") is None else int(content["iteration"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(

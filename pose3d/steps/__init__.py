@@ -3,7 +3,7 @@
 ========================  ==============================================================
 projects                  create-project, add-recording, import-labels
 choosing, label_checks    extract-frames, check-labels
-outliers                  extract-outlier-frames
+outliers, iterations      extract-outlier-frames, merge-datasets, change-keypoints
 labeling                  label-frames
 splitting, training       create-training-dataset, train-network
 evaluation, analysis      evaluate-network, compare-networks, analyze-recording
@@ -49,6 +49,8 @@ HOMES = {
     "analyze_recording": "pose3d.steps.analysis",
     "export_network": "pose3d.steps.exporting",
     "extract_outlier_frames": "pose3d.steps.outliers",
+    "merge_datasets": "pose3d.steps.iterations",
+    "change_keypoints": "pose3d.steps.iterations",
     "import_keypoints": "pose3d.steps.importing",
     "check_recording": "pose3d.steps.checking",
     "sync_recording": "pose3d.steps.checking",

@@ -46,7 +46,7 @@ def evaluate_network(
         So many of the worst test images are shown in evaluation.html.
     """
     from pose3d import metrics
-    from pose3d.networks.datasets import load_split, single_animal_labels
+    from pose3d.networks.datasets import labels_of, load_split
     from pose3d.networks.storage import load_networks
     from pose3d.project import Project
 
@@ -54,8 +54,9 @@ def evaluate_network(
     folder = project.network_folder(name)
     cutoff = project.pcutoff if min_likelihood is None else min_likelihood
     networks = load_networks(folder)
-    labels = single_animal_labels(project)
-    train, test = load_split(folder / "split.json").indices(labels)
+    split = load_split(folder / "split.json")
+    labels = labels_of(project, split)
+    train, test = split.indices(labels)
     xy, likelihood = _predict(project, labels, networks, folder, np.concatenate([train, test]))
     errors = metrics.pixel_errors(xy, labels.xy[:, 0])
     size = metrics.animal_sizes(labels.xy[:, 0])
@@ -122,8 +123,10 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
             "Train another under another name: train-network --name."
         )
     labels = single_animal_labels(project)
-    splits = {name: load_split(root / name / "split.json").indices(labels) for name in names}
-    common = functools.reduce(np.intersect1d, [test for _, test in splits.values()])
+    splits = {name: load_split(root / name / "split.json") for name in names}
+    # networks of earlier iterations know fewer images; what they were tested on is still there
+    tested = functools.reduce(set.intersection, [set(split.test) for split in splits.values()])
+    common = np.array([i for i, image in enumerate(labels.images) if image in tested], dtype=int)
     if not len(common):
         raise DataError(
             "The networks have no test image in common. Split with the same seed and fraction "
@@ -142,7 +145,7 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
                 "network": name,
                 "backbone": distinct[0].spec.backbone,
                 "kind": "shared" if len(distinct) == 1 else "per view",
-                "train_images": len(splits[name][0]),
+                "train_images": len(splits[name].train),
                 "minutes": sum(each.notes.get("seconds") or 0 for each in distinct) / 60,
                 "mean_error_px": float(np.nanmean(errors[name])),
                 "low_px": low,

@@ -42,6 +42,7 @@ def create_training_dataset(
     from pose3d.networks.datasets import (
         describe_split,
         load_split,
+        save_iteration,
         save_split,
         single_animal_labels,
         split_labels,
@@ -50,6 +51,7 @@ def create_training_dataset(
 
     project = Project.load(project)
     labels = single_animal_labels(project)
+    save_iteration(project, labels)
     table, figures = [], {}
     for shuffle in range(max(1, shuffles)):
         each = name if shuffle == 0 else f"{name}-{shuffle + 1}"
@@ -62,6 +64,7 @@ def create_training_dataset(
             test_from=test_from,
             test_recordings=test_recordings or (),
             limit=limit,
+            iteration=project.iteration,
         )
         if any(folder.glob("**/training.json")) and path.is_file() and load_split(path) != split:
             raise DataError(

@@ -109,7 +109,7 @@ def train_network(
         Begin anew, throwing away what was trained under this name.
     """
     from pose3d.networks import runs
-    from pose3d.networks.datasets import single_animal_labels
+    from pose3d.networks.datasets import labels_of, single_animal_labels
     from pose3d.networks.running import only_one
     from pose3d.project import Project
 
@@ -142,7 +142,9 @@ def train_network(
     origin = provenance("train_network", arguments, {"config": project.config_path})
     rows = []
     with only_one(folder / ".training.lock"):
-        train_indices, test_indices = _split(project, name, labels, seed).indices(labels)
+        split = _split(project, name, labels, seed)
+        labels = labels_of(project, split)
+        train_indices, test_indices = split.indices(labels)
         present = tuple(c for c in project.cameras if c in set(labels.cameras))
         groups = {camera: (camera,) for camera in present} if per_view else {"": present}
         _clear_other_kind(folder, per_view, restart)
@@ -196,12 +198,15 @@ def _warn_of_exchanged(labels, project):
 
 def _split(project, name, labels, seed):
     """Load the split of a network, or make one by the project's fraction."""
-    from pose3d.networks.datasets import load_split, save_split, split_labels
+    from pose3d.networks.datasets import load_split, save_iteration, save_split, split_labels
 
     path = project.network_folder(name) / "split.json"
     if not path.is_file():
-        fraction = project.train_fraction
-        save_split(path, split_labels(labels, train_fraction=fraction, seed=seed))
+        made = split_labels(
+            labels, train_fraction=project.train_fraction, seed=seed, iteration=project.iteration
+        )
+        save_iteration(project, labels)
+        save_split(path, made)
     return load_split(path)
 
 
