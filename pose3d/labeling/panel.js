@@ -1,6 +1,6 @@
 // What stands beside and above the views: keypoints, errors, warnings, progress, what is saved.
 
-import { byId, made } from "./server.js";
+import { byId, made, say } from "./server.js";
 import { colour } from "./view.js";
 
 const MARKS = { clicked: "●", reprojected: "■", predicted: "▲", occluded: "⊗", absent: "–" };
@@ -29,24 +29,36 @@ export class Panel {
       const item = list.children[k];
       if (k === page.keypoint) item.setAttribute("aria-current", "true");
       else item.removeAttribute("aria-current");
-      item.children[2].textContent = page.views
-        .map(({ name }) => MARKS[labels.point(name, individual, k)?.state] ?? "·").join("");
-      item.hidden = !page.owns(individual, k);
+      say(item.children[2], page.views
+        .map(({ name }) => MARKS[labels.point(name, individual, k)?.state] ?? "·").join(""));
+      const hidden = !page.owns(individual, k);
+      if (item.hidden !== hidden) item.hidden = hidden;
     });
     byId("individual").value = individual;
     byId("undo").disabled = !labels.undoable.length;
     byId("redo").disabled = !labels.redoable.length;
     this.drawErrors();
-    const warnings = labels.warnings();
-    byId("warnings").hidden = !warnings.length;
-    byId("warnings").replaceChildren(...warnings.map((text) => made("p", `⚠ ${text}`)));
+    this.drawWarnings();
     this.drawProgress();
+  }
+
+  drawWarnings() {
+    const warnings = this.page.labels.warnings();
+    const box = byId("warnings");
+    const shown = warnings.join("\n");
+    if (box.dataset.shown === shown) return;
+    box.dataset.shown = shown;
+    box.hidden = !warnings.length;
+    box.replaceChildren(...warnings.map((text) => made("p", `⚠ ${text}`)));
   }
 
   drawErrors() {
     const { labels, individual, keypoint, told, views } = this.page;
     const solved = labels.solve(individual, keypoint);
     const box = byId("errors");
+    if (this.errors === solved && box.dataset.keypoint === `${keypoint}`) return;
+    this.errors = solved;
+    box.dataset.keypoint = keypoint;
     box.hidden = !solved;
     if (!solved) {
       box.replaceChildren();
@@ -80,16 +92,16 @@ export class Panel {
     const here = labels.moments[labels.moment];
     const all = here ? Object.keys(here.images).length * page.perImage : 0;
     const place = page.queue.place(labels.moment) + 1;
-    byId("progress").textContent = here
+    say(byId("progress"), here
       ? `${page.countHere()} of ${all} points · frame ${place} of ${labels.moments.length}`
-      : "no frame yet: choose one below";
-    this.drawBars();
+      : "no frame yet: choose one below");
   }
 
   // how much of the whole recording is done, by view and by keypoint, as last saved
   drawBars() {
     const { page } = this;
     const { told, labels } = page;
+    if (this.barred === labels.counts) return;
     const share = (done, all) => (all ? Math.min(1, done / all) : 0);
     const sums = told.keypoints.map(() => 0);
     let images = 0;
@@ -103,6 +115,7 @@ export class Panel {
     }
     const list = byId("keypoints");
     if (!list.children.length) return;
+    this.barred = labels.counts;
     sums.forEach((done, k) => {
       const owners = told.individuals.filter((_, i) => page.owns(i, k)).length;
       const part = share(done, images * owners);
@@ -116,8 +129,8 @@ export class Panel {
     const { labels } = this.page;
     const saved = byId("saved");
     saved.classList.toggle("trouble", labels.trouble !== "");
-    saved.textContent = labels.trouble ? `Not saved (${labels.queue.length})`
-      : labels.queue.length ? "saving…" : `saved (${labels.sequence})`;
+    say(saved, labels.trouble ? `Not saved (${labels.queue.length})`
+      : labels.queue.length ? "saving…" : `saved (${labels.sequence})`);
     if (!labels.queue.length) this.drawBars();
     const texts = [...labels.notices, ...labels.conflicts].filter((t) => !this.dismissed.has(t));
     if (labels.trouble) texts.unshift(labels.trouble);

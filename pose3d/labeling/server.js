@@ -37,3 +37,8 @@ export function made(tag, text = "", className = "") {
   if (className) element.className = className;
   return element;
 }
+
+// a text that is the same already costs no layout
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

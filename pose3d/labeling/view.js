@@ -2,7 +2,7 @@
 
 import { epipolarCurve } from "./geometry.js";
 import { listen } from "./pointer.js";
-import { made } from "./server.js";
+import { made, say } from "./server.js";
 import { applyTuning } from "./tuning.js";
 
 // Okabe and Ito's colours, told apart with any colour vision; black is left out
@@ -130,9 +130,8 @@ export class View {
     g.clearRect(0, 0, this.width, this.height);
     const { labels, page } = this;
     this.element.classList.toggle("focus", page.focus === this);
-    this.caption.textContent =
-      this.message ? `${this.name}: ${this.message}` : `${this.name}  ${this.progress()}`;
-    if (page.away) this.caption.textContent = `${this.name}: ${page.away}`;
+    const message = page.away || this.message;
+    say(this.caption, message ? `${this.name}: ${message}` : `${this.name}  ${this.progress()}`);
     if (!this.image || page.hidden || page.away) return;
     const i = page.individual;
     this.drawBones(g, i);
@@ -146,7 +145,9 @@ export class View {
 
   // how much of this camera's images is labelled
   showShare(share) {
-    this.bar.style.width = `${100 * share}%`;
+    const width = `${100 * share}%`;
+    if (this.bar.style.width === width) return;
+    this.bar.style.width = width;
     this.bar.title = `${Math.round(100 * share)} % of this view's points`;
   }
 
@@ -174,18 +175,19 @@ export class View {
   drawCurves(g, i, k) {
     const { lens } = this.camera;
     if (!lens || this.labels.point(this.name, i, k)) return;
-    for (const { name, lens: other, xy } of this.labels.evidence(i, k)) {
-      if (name === this.name) continue;
-      for (const run of this.curve(name, i, k, xy, other)) {
-        for (const [style, width] of [["rgba(0,0,0,0.7)", 3], [colour(k), 1.25]]) {
-          g.strokeStyle = style;
-          g.lineWidth = width;
-          g.beginPath();
-          run.forEach((p, n) => (n ? g.lineTo(...this.toPage(p)) : g.moveTo(...this.toPage(p))));
-          g.stroke();
-        }
-      }
+    const paths = this.labels.evidence(i, k).filter(({ name }) => name !== this.name)
+      .map(({ name, lens: other, xy }) => this.curve(name, i, k, xy, other));
+    if (!paths.length) return;
+    // curves are kept in pixels of the image: at another zoom the same ones are drawn
+    const [x, y] = this.toPage([0, 0]);
+    g.save();
+    g.transform(this.scale, 0, 0, this.scale, x, y);
+    for (const [style, width] of [["rgba(0,0,0,0.7)", 3], [colour(k), 1.25]]) {
+      g.strokeStyle = style;
+      g.lineWidth = width / this.scale;
+      for (const path of paths) g.stroke(path);
     }
+    g.restore();
   }
 
   // on how large a scale a curve is drawn decides how finely it is followed
@@ -194,10 +196,13 @@ export class View {
     const step = Math.max(2, 10 / this.scale);
     const at = `${name}>${this.name}/${i}/${k}`;
     const known = curves.get(at);
-    if (known && known.step <= step) return known.runs;
-    const runs = epipolarCurve(xy, other, this.camera.lens, step);
-    curves.set(at, { step, runs });
-    return runs;
+    if (known && known.step <= step) return known.path;
+    const path = new Path2D();
+    for (const run of epipolarCurve(xy, other, this.camera.lens, step)) {
+      run.forEach(([x, y], n) => (n ? path.lineTo(x, y) : path.moveTo(x, y)));
+    }
+    curves.set(at, { step, path });
+    return path;
   }
 
   drawPoints(g, i, opacity) {
