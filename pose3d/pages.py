@@ -13,7 +13,8 @@ from calibration.files import write_text
 from pose3d.overlays import keypoint_colors, rgb
 from pose3d.skeleton import Skeleton
 
-_STYLE = """
+#: Looks of a page.
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1280px; padding: 1rem;
   color: #1c2733; }
 h1 { margin-bottom: 0; } h2 { margin: 2rem 0 0.3rem; }
@@ -42,7 +43,7 @@ def write_page(path: str | os.PathLike, title: str, parts: Sequence[str]) -> Non
     """
     head = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>"
+        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1>"
     )
     text = "\n".join((head, *parts))
     if "js-plotly-plot" in text or "plotly-graph-div" in text:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
 from calibration.files import provenance
@@ -112,6 +111,7 @@ def train_network(
     from pose3d.networks.datasets import labels_of, single_animal_labels
     from pose3d.networks.running import only_one
     from pose3d.project import Project
+    from pose3d.steps.training_views import Progress, save_curve, save_page
 
     project = Project.load(project)
     folder = project.network_folder(name)
@@ -159,11 +159,12 @@ def train_network(
                 arguments | {"precision": _precision(place, precision, backbone, restart)},
                 checkpoint_seconds,
             )
-            with _Progress(run, ", ".join(cameras)) as progress:
+            with Progress(run, ", ".join(cameras)) as progress:
                 network = runs.perform(
                     run, place, origin=origin, restart=restart,
-                    progress=progress, saved=functools.partial(_save_curve, place),
+                    progress=progress, saved=functools.partial(save_curve, place),
                 )  # fmt: skip
+            save_page(place, run, network)
             rows.append(_row(network, run))
     tested = [row["test_error_px"] for row in rows if row["test_error_px"] is not None]
     figures = {
@@ -326,44 +327,6 @@ def _image_sizes(project, labels):
             with contextlib.suppress(DataError, OSError):
                 sizes[camera] = read_image(project.path / image, pixels="luma").shape[1::-1]
     return sizes.values()
-
-
-class _Progress:
-    """A bar that says the step, the loss and the last test error."""
-
-    def __init__(self, run, cameras):
-        self._run, self._cameras, self._bar = run, cameras, None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, history):
-        if self._bar is None:
-            self._bar = tqdm(
-                total=self._run.settings.steps, initial=history.step - 1, unit="step",
-                desc=f"train {self._cameras}", disable=None,
-            )  # fmt: skip
-        tested = f"{history.test_errors[-1]:.2f}" if history.test_errors else "-"
-        self._bar.set_postfix_str(f"loss {history.losses[-1]:.3f}, test {tested} px", refresh=False)
-        self._bar.update(1)
-
-
-def _save_curve(folder, history):
-    """Save the learning curve beside the network."""
-    from calibration.files import write_text
-    from pose3d.figures import plot_learning_curve
-
-    every = max(1, history.step // 400)
-    n_points = history.step // every
-    losses = np.reshape(history.losses[: n_points * every], (n_points, every)).mean(axis=1)
-    figure = plot_learning_curve(
-        every * np.arange(1, n_points + 1), losses, history.test_steps, history.test_errors
-    )
-    write_text(folder / "learning-curve.html", figure.to_html(include_plotlyjs=True))
 
 
 def _row(network, run):
