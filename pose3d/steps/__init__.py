@@ -2,6 +2,7 @@
 
 ========================  ==============================================================
 projects                  create-project, add-recording, import-labels
+label_projects            import-label-project
 choosing, label_checks    extract-frames, check-labels
 outliers, iterations      extract-outlier-frames, merge-datasets, change-keypoints
 labeling                  label-frames
@@ -40,6 +41,7 @@ HOMES = {
     "add_recording": "pose3d.steps.projects",
     "import_labels": "pose3d.steps.projects",
     "extract_frames": "pose3d.steps.choosing",
+    "import_label_project": "pose3d.steps.label_projects",
     "label_frames": "pose3d.steps.labeling",
     "check_labels": "pose3d.steps.label_checks",
     "create_training_dataset": "pose3d.steps.splitting",

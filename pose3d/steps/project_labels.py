@@ -106,7 +106,7 @@ def import_tracks(
         )
     folder = project.labeled_folder(recording, camera)
     names = {int(index): f"img{index:05d}.png" for index in wanted}
-    labelled = _labelled(project, folder)
+    labelled = known_labels(project, folder)
     new = [i for i in names if overwrite or names[i] not in labelled]
     width, height = probe_video(videos[camera]).image_size
     read = []
@@ -126,7 +126,7 @@ def import_tracks(
             DataWarning,
             stacklevel=3,
         )
-    _merge(project, recording, camera, folder, labelled, [names[i] for i in read], points)
+    keep_labels(project, recording, camera, folder, labelled, [names[i] for i in read], points)
     return {
         "images": len(read),
         "points": int(np.isfinite(points[..., 0]).sum()),
@@ -165,7 +165,7 @@ def import_images(
     base = path if path.is_dir() else path.parent
     xy = deeplabcut.arrange(table, project.individuals, project.skeleton.keypoints, path)
     folder = project.labeled_folder(recording, camera)
-    labelled = _labelled(project, folder)
+    labelled = known_labels(project, folder)
     names: list[str] = []
     taken, absent, kept = [], [], 0
     for i, image in enumerate(tqdm(table.images, camera, disable=None, unit="image", leave=False)):
@@ -190,7 +190,7 @@ def import_images(
             DataWarning,
             stacklevel=3,
         )
-    _merge(project, recording, camera, folder, labelled, names, xy[taken])
+    keep_labels(project, recording, camera, folder, labelled, names, xy[taken])
     return {
         "images": len(names),
         "points": int(np.isfinite(xy[taken][..., 0]).sum()),
@@ -205,7 +205,7 @@ def _source(base, image):
     return next((place for place in places if place.is_file()), None)
 
 
-def _labelled(project, folder) -> dict[str, np.ndarray]:
+def known_labels(project, folder) -> dict[str, np.ndarray]:
     """Labels that a folder has already, by the names of the images."""
     table = deeplabcut.load_label_folder(folder, project.scorer)
     if table is None:
@@ -214,7 +214,7 @@ def _labelled(project, folder) -> dict[str, np.ndarray]:
     return dict(zip(deeplabcut.image_names(table, folder), xy, strict=True))
 
 
-def _merge(project, recording, camera, folder, labelled, names, xy):
+def keep_labels(project, recording, camera, folder, labelled, names, xy):
     """Save the labels of a folder: the old ones and the new ones, in the order of their names."""
     merged = labelled | dict(zip(names, xy, strict=True))
     if not names:
