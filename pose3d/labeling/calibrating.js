@@ -1,6 +1,6 @@
 // Where there is no calibration: cameras placed by the labels, if one length is known.
 
-import { at, byId, call } from "./server.js";
+import { at, byId, call, made } from "./server.js";
 
 export class Calibrating {
   constructor(page) {
@@ -44,9 +44,11 @@ export class Calibrating {
       const told = await call(`calibrate/${at(labels.name)}`, { length, lenses, [what]: ends });
       const failed = told.verdict === "FAIL";
       const px = `labels lie ${told.sigma_px.toFixed(2)} px from where they should`;
-      said.textContent = failed
-        ? `FAIL, not used: the labels do not determine the cameras. ${told.said}`
-        : `${told.verdict}: ${px}. Saved as ${told.path}. ${told.said}`;
+      const list = made("ul");
+      list.append(...told.said.map((text) => made("li", text)));
+      said.replaceChildren(made("b", failed
+        ? "FAIL, not used: the labels do not determine the cameras."
+        : `${told.verdict}: ${px}. Saved as ${told.path}.`), list);
       if (!failed) await this.page.open(labels.name, labels.moments[labels.moment]?.name);
     } catch (error) {
       said.textContent = error.message;

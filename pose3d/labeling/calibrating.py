@@ -66,7 +66,8 @@ def calibrate_from_labels(
     Returns
     -------
     dict
-        ``verdict``, ``said`` (in words), ``sigma_px``, ``focal_px`` and ``path`` of the file.
+        ``verdict``, ``said`` (its findings in words), ``sigma_px``, ``focal_px`` and ``path`` of
+        the file.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def calibrate_from_labels(
     causes = [f for f in verdict.findings if f.level != "PASS"]
     return {
         "verdict": verdict.level,
-        "said": " ".join(f"{f.name}: {f.found} {f.remedy}".strip() for f in causes),
+        "said": [f"{f.level} {f.name}: {f.found} {f.remedy}".strip() for f in causes],
         "sigma_px": found.sigma_px,
         "focal_px": None if focal is None else focal * max(map(max, sizes.values())),
         "path": target.relative_to(project.path).as_posix(),

@@ -87,6 +87,7 @@ class RecordingContent:
 
     def _load_rig(self) -> CameraRig | None:
         """Load the cameras whose calibration fits their images; None below two."""
+        self._images_of = list(self.session.folders)
         path = self.project.calibration_path(self.session.recording)
         if not path.is_file() or not self.session.synchronous:
             return None
@@ -119,6 +120,7 @@ class RecordingContent:
     def recording(self) -> dict[str, Any]:
         """Tell the moments, cameras and history."""
         session = self.session
+        status = self.status()  # takes in what is new
         calibrated = self.rig.names if self.rig else ()
         with session.lock:
             labelled = {camera: self._labelled(camera) for camera in session.folders}
@@ -140,12 +142,13 @@ class RecordingContent:
                         "name": camera,
                         "lens": _lens(self.rig[camera]) if camera in calibrated else None,
                     }
-                    for camera in session.folders
+                    for camera in self.project.cameras
+                    if camera in session.folders or camera in self.videos.paths
                 ],
                 "places_cameras": self.rig is None and session.synchronous,
                 "units": self.rig.units if self.rig else self.project.units,
                 "history": session.history(),
-                **self.status(),
+                **status,
             }
 
     def _labelled(self, camera):
@@ -155,8 +158,9 @@ class RecordingContent:
     def status(self) -> dict[str, Any]:
         """Tell how far the labels have come, and what is wrong."""
         session = self.session
-        if session.take_new_images() and self.rig is None:
-            self.rig = self._load_rig()
+        session.take_new_images()
+        if self.rig is None and self._images_of != list(session.folders):
+            self.load_rig_anew()
         notices = [*self.notices, *session.notices]
         if session.write_trouble:
             notices.append(session.write_trouble)

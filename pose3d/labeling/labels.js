@@ -22,7 +22,10 @@ export class Labels extends EventTarget {
     this.edits = 0;
     this.moment = 0;
     this.points = new Map();
+    this.predicted = new Map();
     this.carried = new Map();
+    this.solved = new Map();
+    this.curves = new Map();
     this.lengths = [];
   }
 
@@ -355,7 +358,8 @@ export class Labels extends EventTarget {
         const recording = await this.call(`recording/${at(this.name)}`);
         const told = this.moments.length ? await this.call(this.address(this.moment)) : null;
         if (edits !== this.edits) continue;
-        const titles = () => JSON.stringify(this.moments.map(({ images }) => images));
+        const titles = () => JSON.stringify(
+          [this.moments.map(({ images }) => images), this.cameras.map(({ lens }) => !lens)]);
         const before = titles();
         const here = this.moments[this.moment]?.name;
         this.take(recording);

@@ -73,9 +73,9 @@ class Page {
 
   // images or cameras came while the page was open
   async takeMoments() {
-    const names = this.labels.cameras.map(({ name }) => name);
     const here = this.labels.moments[this.labels.moment]?.name;
-    if (names.join("\n") !== this.views.map(({ name }) => name).join("\n")) {
+    const known = (cameras) => JSON.stringify(cameras.map(({ name, lens }) => [name, !lens]));
+    if (known(this.labels.cameras) !== known(this.views.map(({ camera }) => camera))) {
       await this.open(this.labels.name, here);
       return;
     }

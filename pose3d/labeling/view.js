@@ -208,6 +208,7 @@ export class View {
   drawPoints(g, i, opacity) {
     g.globalAlpha = opacity;
     const { labels, page } = this;
+    const said = [];
     for (let k = 0; k < labels.told.keypoints.length; k++) {
       const current = i === page.individual && k === page.keypoint;
       const point = labels.point(this.name, i, k);
@@ -225,15 +226,16 @@ export class View {
         g.stroke();
       }
       const words = this.words(k, current, seen, offer);
-      if (words) {
-        g.font = `${12 * page.size}px system-ui, sans-serif`;
-        g.lineWidth = 3;
-        g.strokeStyle = "rgba(0,0,0,0.8)";
-        const place = [x + 11 * page.size, y - 7 * page.size];
-        g.strokeText(words, ...place);
-        g.fillStyle = "#fff";
-        g.fillText(words, ...place);
-      }
+      if (words) said.push([words, x + 11 * page.size, y - 7 * page.size]);
+    }
+    // words over all marks
+    g.font = `${12 * page.size}px system-ui, sans-serif`;
+    g.lineWidth = 3;
+    g.strokeStyle = "rgba(0,0,0,0.8)";
+    g.fillStyle = "#fff";
+    for (const place of said) {
+      g.strokeText(...place);
+      g.fillText(...place);
     }
     g.globalAlpha = 1;
   }

@@ -1,5 +1,6 @@
 """The labelling page, driven as a person does; and its cameras against Python's."""
 
+import shutil
 import threading
 import time
 from contextlib import contextmanager
@@ -634,3 +635,28 @@ def test_many_individuals_are_labelled_each_for_itself(browser, tmp_path, rig):
     labels = load_labels(project)
     assert np.isfinite(labels.xy[:, 1, 0]).all()
     assert np.isnan(labels.xy[:, 0]).all()
+
+
+def test_a_recording_of_videos_alone_opens_and_its_first_frame_is_chosen_in_the_page(
+    browser, filmed
+):
+    project, seen, _ = filmed
+    for camera in project.cameras:
+        shutil.rmtree(project.path / "labeled-data" / f"trot_{camera}")
+    with served(Project.load(project.path)) as link, opened(browser, link) as page:
+        wait_until(page, "p.timeline.count === 24")
+        assert page.inner_text("#progress") == "no frame yet: choose one below"
+        assert page.evaluate("p.views.length") == 4
+        page.keyboard.press("n")  # keys find nothing to do
+        page.keyboard.press("Space")
+        page.keyboard.press("1")
+        page.evaluate("p.timeline.show(11)")
+        wait_until(page, "p.away === 'video, frame 11'")
+        page.keyboard.press("p")
+        wait_until(page, "p.away === '' && p.views.every(({image}) => image)")
+        wait_until(page, "p.views.every(({camera}) => camera.lens)")  # its size is known now
+        wait_until(page, "p.views.every(({image}) => image)")
+        click(page, 2, seen[2, 11, 0])
+        click(page, 3, seen[3, 11, 0])
+        assert page.evaluate("p.labels.offer(p.views[0].name, 0, 0).state") == "reprojected"
+        wait_saved(page)
