@@ -1,6 +1,7 @@
 """The frame queue: in which order moments are labelled, and why each stands where it does."""
 
 import hashlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ ORDERS = {
     "random": "random",
 }
 #: Images that are compared at most; of more, every n-th is, and the others come after.
-_COMPARED = 300
+_COMPARED = 400
 #: Width and height to which images are reduced for comparison.
 _SMALL = (16, 12)
 
@@ -170,7 +171,7 @@ def _by_difference(content, names) -> Ranking:
     from scipy.cluster.vq import kmeans2
 
     score, why = _blank(len(names))
-    step = -(-len(names) // _COMPARED)
+    step = -(-len(names) * len(content.session.folders) // _COMPARED)
     looked, small = [], []
     for m in range(0, len(names), step):
         features = _features(content, names[m])
@@ -181,8 +182,12 @@ def _by_difference(content, names) -> Ranking:
         raise DataError("No image of this recording can be read.")
     small = np.array(small)
     small -= small.mean(axis=0)
+    # equal images have to fall into some group
+    small += np.random.default_rng(0).normal(0, 1e-4, small.shape)
     n_groups = min(20, max(1, len(looked) // 3))
-    centres, group = kmeans2(small, n_groups, minit="++", rng=0, missing="warn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a group without members
+        centres, group = kmeans2(small, n_groups, minit="++", rng=0)
     away = np.linalg.norm(small - centres[group], axis=1)
     done = _labelled(content, names)[looked]
     for g in np.unique(group):

@@ -42,6 +42,7 @@ export class Queue {
   async choose(order) {
     const { page } = this;
     const name = page.labels.name;
+    byId("progress").textContent = "putting frames in order…";
     try {
       const told = await call(`queue/${at(name, order)}`);
       if (page.labels.name !== name) return;
@@ -49,12 +50,10 @@ export class Queue {
       this.told = told.order;
       this.fill();
       if (order !== "frame" && this.moments.length) await page.go(this.moments[0]);
-    } catch (error) {
+    } finally {
       byId("order").value = this.order;
-      throw error;
+      page.draw();
     }
-    byId("order").value = this.order;
-    page.draw();
   }
 
   place(moment) {

@@ -169,11 +169,17 @@ def labeling_app(labeling: Labeling, token: str | None = None) -> tuple[Starlett
 
     async def calibrate(request: Request):
         body = await _body(request)
-        keys = ("length", "bone", "cameras", "lenses")
-        given = {key: body.get(key) for key in keys}
-        return await run_in_threadpool(
-            _told, lambda: JSONResponse(calibrate_from_labels(content(request), **given))
-        )
+
+        def make():
+            given = {key: body.get(key) for key in ("length", "bone", "cameras", "lenses")}
+            for key in ("bone", "cameras"):
+                if given[key] is not None and not _are_names(given[key]):
+                    raise ValueError(f"{key} is {str(given[key])[:80]}; expected two names.")
+            if not isinstance(given["lenses"], str | None):
+                raise ValueError("lenses is no name of a file.")
+            return JSONResponse(calibrate_from_labels(content(request), **given))
+
+        return await run_in_threadpool(_told, make)
 
     async def change(request: Request):
         body = await _body(request)
@@ -288,6 +294,10 @@ async def _body(request):
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _are_names(given):
+    return isinstance(given, list) and len(given) == 2 and all(isinstance(n, str) for n in given)
 
 
 def _told(answer):

@@ -173,3 +173,24 @@ def test_images_that_come_while_it_is_open_are_taken_in_with_nothing_lost(projec
     again = opened(project)
     assert again.session.point(rig.names[0], "img00005.png", "animal", "nose") == before
     again.session.close()
+
+
+def test_images_that_are_all_alike_are_in_some_order(project, rig):
+    for name in rig.names:
+        for moment in range(N):
+            image = project.path / "labeled-data" / f"trot_{name}" / f"img{moment:05d}.png"
+            write_image(image, np.full((48, 64, 3), 90, np.uint8))
+    content = opened(project)
+    assert len(set(names(content, "diverse"))) == N
+    content.session.close()
+
+
+def test_an_image_to_open_first_is_named_as_in_labeled_data(project, rig):
+    from pose3d.steps.labeling import _place
+
+    folder = f"trot_{rig.names[1]}"
+    assert _place(project, f"{folder}/img00003.png") == ("trot", "img00003.png")
+    assert _place(project, f"labeled-data/{folder}/img00003.png") == ("trot", "img00003.png")
+    for wrong in ("img00003.png", f"{folder}/img00099.png", "../secret.png"):
+        with pytest.raises(ValueError, match="expected an image"):
+            _place(project, wrong)

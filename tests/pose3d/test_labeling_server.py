@@ -131,6 +131,13 @@ def test_every_answer_carries_a_strict_policy(server):
         "/api/image/trot/cam_1/99",
         "/api/image/trot/cam_1/-1",
         "/api/moment/trot/99",
+        "/api/moment/trot/..%2f..%2fsecret",
+        "/api/frame/trot/..%2f..%2fsecret/0",
+        "/api/frame/trot/cam_1/0",
+        "/api/frame/trot/cam_1/-1",
+        "/api/video/..%2f..%2fsecret",
+        "/api/queue/trot/..%2f..%2fsecret",
+        "/api/flow/trot/0/sideways",
         "/config.yaml",
     ],
 )
@@ -159,6 +166,28 @@ def test_no_path_leads_out(server, path):
 def test_what_is_no_change_is_refused_in_words(server, body):
     answer, content = ask(server, "/api/change/trot", "POST", body)
     assert answer.status == 400
+    assert json.loads(content)["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/add/trot", {"moment": -1}),
+        ("/api/add/trot", {"moment": "../../secret"}),
+        ("/api/add/trot", {"moment": True}),
+        ("/api/add/trot", {"moment": 5}),  # there is no video
+        ("/api/add/trot", {}),
+        ("/api/calibrate/trot", {}),
+        ("/api/calibrate/trot", {"length": 1e999, "bone": ["nose", "tail"]}),
+        ("/api/calibrate/trot", {"length": 1, "bone": 7}),
+        ("/api/calibrate/trot", {"length": 1, "bone": [["nose"], {}]}),
+        ("/api/calibrate/trot", {"length": 1, "bone": ["nose", "tail"], "lenses": "/etc/passwd"}),
+        ("/api/calibrate/trot", {"length": 1, "bone": ["nose", "tail"], "lenses": ["a"]}),
+    ],
+)
+def test_what_cannot_be_added_or_calibrated_is_refused_in_words(server, path, body):
+    answer, content = ask(server, path, "POST", body)
+    assert answer.status in (400, 404), content
     assert json.loads(content)["error"]
 
 
