@@ -15,6 +15,10 @@ _FREEDOM = 4.0
 #: Square distance, in standard deviations, that holds four fifths of normal errors in a plane.
 _FOUR_FIFTHS = 2 * np.log(5)
 
+#: Right and wrong points, each, without which the likelihood is left as it is: from points that are
+#: all right it would be learnt that whatever is found is.
+_FEWEST = 8
+
 #: Labels that a fit counts for: with few, likelihood and spread stay near what they were.
 _PRIOR = 5.0
 
@@ -81,7 +85,8 @@ def learn_confidence(
 ) -> Confidence:
     """Learn from labelled images that a network was not trained on.
 
-    The likelihood by logistic regression on its logit (Platt 1999); the covariance's two parts as
+    The likelihood by logistic regression on its logit (Platt 1999), where enough points are wrong;
+    the covariance's two parts as
     the most likely under a bivariate t distribution with 4 degrees of freedom, so that wrong
     labels count little, and their size such that it holds four fifths of the points.
 
@@ -103,13 +108,16 @@ def learn_confidence(
         return guess
     logit = _logit(raw)
 
-    def surprise(parameters):
-        slope, intercept = parameters
-        margin = np.where(right, 1, -1) * (intercept + slope * logit)
-        prior = _PRIOR / 2 * ((slope - 1) ** 2 + intercept**2 / 4)
-        return np.logaddexp(0, -margin).sum() + prior
+    slope, intercept = 1.0, 0.0
+    if min(np.count_nonzero(right), np.count_nonzero(~right)) >= _FEWEST:
 
-    slope, intercept = minimize(surprise, [1.0, 0.0], method="BFGS").x
+        def surprise(parameters):
+            slope, intercept = parameters
+            margin = np.where(right, 1, -1) * (intercept + slope * logit)
+            prior = _PRIOR / 2 * ((slope - 1) ** 2 + intercept**2 / 4)
+            return np.logaddexp(0, -margin).sum() + prior
+
+        slope, intercept = minimize(surprise, [1.0, 0.0], method="BFGS").x
     known = right & np.isfinite(error).all(axis=1)
     floor, share = guess.floor_px, guess.share
     if known.sum() >= 8:

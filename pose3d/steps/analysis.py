@@ -4,6 +4,7 @@ import os
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def analyze_recording(
     engine: str = "auto",
     follow: bool = False,
     every: int = 1,
+    shrink: float = 1.0,
     at_once: int = 1,
     restart: bool = False,
 ) -> Outcome:
@@ -57,6 +59,9 @@ def analyze_recording(
     every : int
         Look at every so many frames; keypoints of the others are missing, and refine-trajectory
         can fill them.
+    shrink : float
+        Factor by which frames are shrunk further than the network was trained for, such as 0.5:
+        quicker and less accurate.
     at_once : int
         Videos that are analysed at the same time.
     restart : bool
@@ -69,6 +74,8 @@ def analyze_recording(
     from pose3d.networks.storage import check_keypoints, load_networks
     from pose3d.project import Project
 
+    if not 0 < shrink <= 1:
+        raise ValueError(f"shrink is {shrink}; expected above 0 and at most 1.")
     if every < 1 or at_once < 1:
         raise ValueError(f"every is {every} and at_once {at_once}; expected at least 1.")
     project = Project.load(project)
@@ -87,6 +94,7 @@ def analyze_recording(
             "engine": engine,
             "follow": follow,
             "every": every,
+            "shrink": shrink,
             "weights": {camera: each.digest for camera, each in networks.items()},
             "offsets": dict(zip(take.cameras, take.offsets.tolist(), strict=True)),
         },
@@ -107,7 +115,7 @@ def analyze_recording(
             each = networks[camera]
             mark = {
                 "video": file_digest(take.videos[camera]), "weights": each.digest,
-                "batch_size": batch_size, "follow": follow, "every": every,
+                "batch_size": batch_size, "follow": follow, "every": every, "shrink": shrink,
                 "n_frames": len(times[camera]), "chunk_frames": CHUNK_FRAMES,
                 "version": origin["version"],
             }  # fmt: skip
@@ -117,7 +125,8 @@ def analyze_recording(
                 key = id(each) if at_once == 1 else camera
                 if key not in predictors:
                     predictors[key] = Predictor(
-                        each.model, each.spec, batch_size=batch_size, untrained=each.untrained,
+                        each.model, replace(each.spec, scale=each.spec.scale * shrink),
+                        batch_size=batch_size, untrained=each.untrained,
                         confidence=each.confidence,
                         engine=_engine(parts, chosen),
                     )  # fmt: skip

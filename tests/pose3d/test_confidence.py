@@ -46,8 +46,8 @@ def test_few_labels_change_little():
     found = learn_confidence(
         ones, np.tile(np.eye(2) * 6, (20, 1, 1)), np.full((20, 2), 0.5), np.ones(20, bool)
     )
-    assert 0.85 < found.likelihood(0.9) < 1
-    assert 0.02 < found.likelihood(0.05) < 0.5  # never seen wrong: still not believed
+    # none was wrong, so nothing tells that unlikely points are right
+    assert found.likelihood(np.array([0.05, 0.9])) == pytest.approx([0.05, 0.9])
 
 
 def test_what_a_file_holds_is_taken_or_left():

@@ -243,6 +243,28 @@ def test_an_analysis_goes_on_where_it_stopped_and_gives_the_same(project, analyz
     np.testing.assert_array_equal(found.likelihood, expected.likelihood)
 
 
+@pytest.mark.filterwarnings("ignore:.*do not have the same moments")
+def test_an_analysis_can_look_at_less_or_at_several_videos_at_once(project, analyzed):
+    expected = load_keypoints_2d(analyzed.path)
+    assert np.isfinite(expected.covariance[:, :56]).all()
+    steps.analyze_recording(project, "take", at_once=2, follow=True)
+    found = load_keypoints_2d(analyzed.path)
+    error = np.linalg.norm(found.xy - expected.xy, axis=-1)
+    assert np.nanmedian(error) < 0.1
+    steps.analyze_recording(project, "take", every=3)
+    found = load_keypoints_2d(analyzed.path)
+    there = np.isfinite(found.xy[0, :, 0, 0, 0])
+    assert np.flatnonzero(there).tolist() == list(range(0, 60, 3))
+    np.testing.assert_allclose(found.xy[0, ::3], expected.xy[0, ::3], atol=1e-3)
+    steps.analyze_recording(project, "take", shrink=0.75)
+    found = load_keypoints_2d(analyzed.path)
+    assert found.xy.shape == expected.xy.shape
+    assert not np.array_equal(found.xy, expected.xy, equal_nan=True)
+    with pytest.raises(ValueError, match="shrink is 2"):
+        steps.analyze_recording(project, "take", shrink=2)
+    steps.analyze_recording(project, "take")
+
+
 def test_parts_of_another_network_are_not_taken(project, analyzed, monkeypatch):
     expected = load_keypoints_2d(analyzed.path)
     monkeypatch.setattr(analysis, "CHUNK_FRAMES", 16)
