@@ -16,8 +16,8 @@ from calibration.results import Outcome
 
 #: Columns of the table that is printed; evaluation.csv has all.
 _PRINTED = (
-    "part", "keypoint", "mean_error_px", "rms_error_px", "median_error_px", "n_points",
-    "confident_mean_error_px", "confident_rms_error_px", "kept", "low_px", "high_px",
+    "part", "keypoint", "mean_error_px", "low_px", "high_px", "median_error_px",
+    "confident_mean_error_px", "kept", "n_points",
 )  # fmt: skip
 
 #: Shares of the animal's size within which a point is counted as right (PCK).
