@@ -158,6 +158,7 @@ def split_labels(
     seed: int = 0,
     test_from: int | None = None,
     test_recordings: Sequence[str] = (),
+    test_images: Sequence[str] = (),
     limit: int | None = None,
     iteration: int | None = None,
 ) -> Split:
@@ -178,6 +179,8 @@ def split_labels(
         Test on frames of this number and above instead of a random choice.
     test_recordings : sequence of str
         Test on all frames of these recordings instead.
+    test_images : sequence of str
+        Test on the moments of these images instead.
     limit : int, optional
         Train on so many moments alone. A smaller limit's moments are among a larger one's, and
         the test images are those of no limit, so that errors can be compared.
@@ -196,8 +199,8 @@ def split_labels(
             f"{len(labels)} images are labelled; a network needs two at least, and 50 to be any "
             "good. Label more frames."
         )
-    if test_from is not None and test_recordings:
-        raise ValueError("test_from and test_recordings are both given; give one of them.")
+    if (test_from is not None) + bool(test_recordings) + bool(test_images) > 1:
+        raise ValueError("The test images are told in two ways; give one of them.")
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; expected at least 1.")
     # images without a frame number are moments of their own
@@ -216,6 +219,14 @@ def split_labels(
                 f"Frame numbers of the labelled images are {labels.frames.min()} to "
                 f"{labels.frames.max()}; none lies on "
                 f"{'the training' if tested.all() else 'the test'} side of {test_from}."
+            )
+    elif test_images:
+        old = {key for key, image in zip(keys, labels.images, strict=True) if image in test_images}
+        tested = np.array([key in old for key in keys])
+        if tested.all() or not tested.any():
+            raise DataError(
+                f"{tested.sum()} of {len(labels)} images are of the {len(test_images)} test images "
+                "to keep; there must be some, and others to train on."
             )
     elif test_recordings:
         tested = _of_recordings(labels, test_recordings)

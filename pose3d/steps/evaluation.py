@@ -129,8 +129,8 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
     common = np.array([i for i, image in enumerate(labels.images) if image in tested], dtype=int)
     if not len(common):
         raise DataError(
-            "The networks have no test image in common. Split with the same seed and fraction "
-            "(create-training-dataset --seed --train-fraction), or compare fewer networks."
+            "The networks have no test image in common. Keep those of one for the other "
+            "(create-training-dataset --like), or compare fewer networks."
         )
     errors, rows = {}, []
     for name in names:

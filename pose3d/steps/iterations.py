@@ -62,7 +62,8 @@ def merge_datasets(project: str | os.PathLike, *, allow_unlabeled: bool = False)
     return Outcome(
         path,
         f"Iteration {before + 1} has {len(labels)} labelled pictures. Train a network under a new "
-        f"name: train-network --name network-{before + 1}.",
+        f"name: create-training-dataset --name network-{before + 1} --like network, then "
+        "train-network.",
         table=tuple(rows),
         figures={"iteration": before + 1, "n_images": len(labels), "n_unlabelled": waiting},
     )

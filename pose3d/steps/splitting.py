@@ -13,6 +13,7 @@ def create_training_dataset(
     train_fraction: float | None = None,
     test_from: int | None = None,
     test_recordings: list[str] | None = None,
+    like: str | None = None,
     limit: int | None = None,
     shuffles: int = 1,
     seed: int = 0,
@@ -31,6 +32,9 @@ def create_training_dataset(
         Test on the frames of this number and above, instead of a random choice.
     test_recordings : list of str
         Test on these recordings and train on the others, instead of a random choice.
+    like : str
+        Test on the images of this network's test, and train on all others: so the networks of two
+        iterations can be compared.
     limit : int
         Train on so many moments alone, and test on the same images as without: how the error
         falls with the number of labels.
@@ -51,6 +55,12 @@ def create_training_dataset(
 
     project = Project.load(project)
     labels = single_animal_labels(project)
+    kept: tuple[str, ...] = ()
+    if like is not None:
+        path = project.network_folder(like) / "split.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no split {path} to keep the test images of.")
+        kept = load_split(path).test
     save_iteration(project, labels)
     table, figures = [], {}
     for shuffle in range(max(1, shuffles)):
@@ -63,6 +73,7 @@ def create_training_dataset(
             seed=seed + shuffle,
             test_from=test_from,
             test_recordings=test_recordings or (),
+            test_images=kept,
             limit=limit,
             iteration=project.iteration,
         )

@@ -57,6 +57,9 @@ def test_an_old_split_goes_with_the_labels_of_its_iteration(project):
     assert (first.xy == 5).all()
     assert (second.xy == 7).all()
     assert sum(map(len, old.indices(first))) == 6
+    steps.create_training_dataset(project, name="network-2", like="network")
+    kept = load_split(loaded.network_folder("network-2") / "split.json")
+    assert (set(kept.test), len(kept.train)) == (set(old.test), 9 - len(old.test))
     text = (project / "config.yaml").read_text(encoding="utf-8")
     assert "iteration: 1" in text
     with pytest.raises(DataError, match="labels of iteration 4 were not kept"):
