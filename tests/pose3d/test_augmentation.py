@@ -8,7 +8,14 @@ import pytest
 
 from pose3d.networks.augmentation import Augmentation, augment
 
-GEOMETRY = Augmentation(light_share=0, noise_share=0, blur_share=0)
+GEOMETRY = Augmentation(
+    light_share=0,
+    noise_share=0,
+    blur_share=0,
+    motion_share=0,
+    occlusion_share=0,
+    compression_share=0,
+)
 NO_PARTNERS = np.arange(2)
 
 

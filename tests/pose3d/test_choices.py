@@ -59,9 +59,9 @@ def test_small_pictures_are_not_shrunk_away():
 
 def test_the_crop_holds_the_animal_and_fits_the_network():
     xy = SHAPE[np.newaxis]
-    assert choose_crop_size(xy, 0.5, 64) == 192
+    assert choose_crop_size(xy, 0.5, 64) == 128
     assert choose_crop_size(xy * 100, 0.5, 64) == 256
-    assert choose_crop_size(np.full((3, 4, 2), np.nan), 0.5, 32) == 192
+    assert choose_crop_size(np.full((3, 4, 2), np.nan), 0.5, 32) == 128
 
 
 def test_the_open_field_s_labels_give_the_settings_that_were_measured(data_folder):
@@ -70,5 +70,5 @@ def test_the_open_field_s_labels_give_the_settings_that_were_measured(data_folde
     labels = load_labels(Project.load(data_folder / "dlc_openfield"))
     xy = labels.xy[:, 0]
     assert choose_scale(xy, [(640, 480)], 64) == 0.5
-    assert choose_crop_size(xy, 0.5, 64) == 192
+    assert choose_crop_size(xy, 0.5, 64) == 128
     assert choose_rotation(xy, labels.cameras) == ALL_ROUND
