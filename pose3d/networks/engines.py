@@ -28,7 +28,10 @@ ENGINES = ("plain", "float32", "bfloat16", "openvino")
 #: From an image batch of uint8 to the arrays that the network's head gives.
 Engine = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
-#: Another engine than float32 must take less than this share of its time.
+#: Batches that are tried.
+_BATCH_SIZES = (8, 16, 32, 64, 128)
+
+#: Another engine than float32, or a larger batch, must take less than this share of the time.
 _WORTHWHILE = 0.9
 
 
@@ -93,6 +96,32 @@ def quickest_engine(model: keras.Model, head: Callable, shape: tuple[int, ...]) 
         times[name] = min(_seconds(run, batch) for _ in range(4))
     best = min(times, key=times.get)
     return best if times[best] < _WORTHWHILE * times["float32"] else "float32"
+
+
+def quickest_batch_size(
+    model: keras.Model, head: Callable, shape: tuple[int, ...], engine: str
+) -> int:
+    """Double the batch as long as an image takes less time in it.
+
+    Parameters
+    ----------
+    model, head, shape, engine
+        See `compile_engine`; the first number of the shape is the smallest batch.
+    """
+    rng = np.random.default_rng(0)
+    best, least = shape[0], np.inf
+    for size in (shape[0], *(n for n in _BATCH_SIZES if n > shape[0])):
+        batch = rng.integers(0, 256, (size, *shape[1:]), dtype=np.uint8)
+        try:
+            run = compile_engine(model, head, batch.shape, engine)
+            run(batch)
+            each = min(_seconds(run, batch) for _ in range(3)) / size
+        except tf.errors.ResourceExhaustedError:
+            break
+        if each > _WORTHWHILE * least:
+            break
+        best, least = size, each
+    return best
 
 
 def _seconds(run, batch):

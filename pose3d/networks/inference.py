@@ -7,12 +7,20 @@ import numpy as np
 
 from pose3d.confidence import Confidence
 from pose3d.networks.engine import keras, tf
-from pose3d.networks.engines import Engine, compile_engine, quickest_engine
+from pose3d.networks.engines import (
+    Engine,
+    compile_engine,
+    quickest_batch_size,
+    quickest_engine,
+)
 from pose3d.networks.following import Follower
 from pose3d.networks.images import network_size, shrink, to_image_pixels
 from pose3d.networks.prefetching import prefetch
 from pose3d.networks.spec import NetworkSpec
 from pose3d.scoremaps import decode_peaks, peak_shapes
+
+#: Images per call where that is left to be tried, at first.
+_SMALLEST_BATCH = 8
 
 
 class Predictions(NamedTuple):
@@ -69,9 +77,9 @@ class Predictor:
         The network, see `build_model`.
     spec : NetworkSpec
         How images are prepared for it.
-    batch_size : int
+    batch_size : int or None
         Images per call; a last batch is filled up, so that an image's result never depends on
-        how many came with it.
+        how many came with it. None tries and takes the quickest when it is made ready.
     engine : str
         How the network is run, see `pose3d.networks.engines`; "auto" tries and takes the quickest.
     untrained : tuple of str
@@ -88,14 +96,15 @@ class Predictor:
         model: keras.Model,
         spec: NetworkSpec,
         *,
-        batch_size: int = 8,
+        batch_size: int | None = 8,
         engine: str = "float32",
         untrained: tuple[str, ...] = (),
         method: str = "dark",
         confidence: Confidence | None = None,
     ):
         self.spec = spec
-        self.batch_size = batch_size
+        self.batch_size = batch_size or _SMALLEST_BATCH
+        self._tries_batches = batch_size is None
         self.method = method
         self._confidence = confidence
         self._untrained = [spec.keypoints.index(name) for name in untrained]
@@ -112,7 +121,13 @@ class Predictor:
             Width and height of the images.
         """
         width, height = network_size(image_size, self.spec.scale)
-        self._compiled(self._stack([np.zeros((height, width, self.spec.channels), np.uint8)]).shape)
+        black = np.zeros((height, width, self.spec.channels), np.uint8)
+        shape = self._stack([black]).shape
+        if self._tries_batches:
+            self._compiled(shape)
+            self.batch_size = quickest_batch_size(self._model, _peaks, shape, self.engine)
+            self._tries_batches = False
+        self._compiled((self.batch_size, *shape[1:]))
         return self.engine
 
     def _compiled(self, shape):

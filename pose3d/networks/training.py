@@ -253,22 +253,37 @@ def _not_finite(loss, batch, examples, folder):
     )
 
 
-class _Trainer:
-    """A network, its average, its optimizer."""
+def training_strategy() -> tf.distribute.Strategy:
+    """Return how training is spread: over all graphics cards where there are several."""
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
 
-    def __init__(self, spec, settings, pretrained):
-        self.model = build_model(spec, precision=settings.precision)
-        self.averaged = build_model(spec)
-        initialize(self.model, settings.seed)
-        if pretrained is not None:
-            load_pretrained(self.model, pretrained)
-            freeze_normalization(self.model)
-        self.averaged.set_weights(self.model.get_weights())
-        self.optimizer = keras.optimizers.AdamW(
-            settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        self.optimizer.build(self.model.trainable_variables)
+
+class _Trainer:
+    """A network, its average, its optimizer; on every graphics card, each with its share."""
+
+    def __init__(self, spec, settings, pretrained, strategy=None):
+        self._strategy = strategy or training_strategy()
+        self._shares = self._strategy.num_replicas_in_sync
+        if settings.batch_size % self._shares:
+            raise DataError(
+                f"A batch of {settings.batch_size} crops cannot be shared by {self._shares} "
+                f"graphics cards; take a batch_size that {self._shares} divides."
+            )
+        with self._strategy.scope():
+            self.model = build_model(spec, precision=settings.precision)
+            self.averaged = build_model(spec)
+            initialize(self.model, settings.seed)
+            if pretrained is not None:
+                load_pretrained(self.model, pretrained)
+                freeze_normalization(self.model)
+            self.averaged.set_weights(self.model.get_weights())
+            self.optimizer = keras.optimizers.AdamW(
+                settings.learning_rate, weight_decay=settings.weight_decay
+            )
+            self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            self.optimizer.build(self.model.trainable_variables)
         self._averaging = settings.averaging
         self._batch_size = settings.batch_size
         self._crop_size = settings.crop_size
@@ -294,16 +309,34 @@ class _Trainer:
         return float(loss)
 
     def _train_step(self, images, targets, rate, keep):
+        self.optimizer.learning_rate.assign(rate)
+        if self._shares == 1:
+            loss = self._learn(images, targets)
+        else:
+            losses = self._strategy.run(self._learn_share, args=(images, targets))
+            loss = self._strategy.reduce("sum", losses, axis=None)
+        for average, weight in zip(self.averaged.weights, self.model.weights, strict=True):
+            average.assign(weight + keep * (average - weight))
+        return loss
+
+    def _learn_share(self, images, targets):
+        """Learn from one card's share of the batch; gradients of all cards are added."""
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        share = images.shape[0] // self._shares
+        images, *targets = (
+            part[number * share : (number + 1) * share] for part in (images, *targets)
+        )
+        return self._learn(images, Targets(*targets))
+
+    def _learn(self, images, targets):
         with tf.GradientTape() as tape:
             maps = self.model(tf.cast(images, tf.float32), training=True)
             loss = pose_loss(*maps[:2], targets)
             if len(maps) > 2:  # the middle of the network
                 loss += pose_loss(*maps[2:], targets)
+            loss /= self._shares
         variables = self.model.trainable_variables
-        self.optimizer.learning_rate.assign(rate)
         self.optimizer.apply(tape.gradient(loss, variables), variables)
-        for average, weight in zip(self.averaged.weights, self.model.weights, strict=True):
-            average.assign(weight + keep * (average - weight))
         return loss
 
     def tensors(self):

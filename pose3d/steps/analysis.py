@@ -29,7 +29,7 @@ def analyze_recording(
     recording: str,
     *,
     network: str = "network",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     engine: str = "auto",
     follow: bool = False,
     every: int = 1,
@@ -48,7 +48,7 @@ def analyze_recording(
     network : str
         Name of the trained network.
     batch_size : int
-        Frames that go through the network together.
+        Frames that go through the network together; on long videos tried, else 8, unless told.
     engine : str
         How the network is run: "float32", "bfloat16", "openvino" (pip install pose3d[fast]), or
         "auto", which tries them on long videos and takes the quickest. Points differ by some
@@ -108,7 +108,7 @@ def analyze_recording(
             shutil.rmtree(parts, ignore_errors=True)
         times = {camera: frame_times(video) for camera, video in take.videos.items()}
         sizes = {camera: probe_video(video).image_size for camera, video in take.videos.items()}
-        chosen = _engine(parts, engine, sum(map(len, times.values())) // every)
+        chosen, first = _engine(parts, engine, sum(map(len, times.values())) // every)
         predictors: dict[Any, Predictor] = {}
 
         def analyze(camera):
@@ -124,14 +124,16 @@ def analyze_recording(
                 # compiled once for all cameras of a network, but one thread at a time runs it
                 key = id(each) if at_once == 1 else camera
                 if key not in predictors:
+                    name, batch = _engine(parts, chosen)
                     predictors[key] = Predictor(
                         each.model, replace(each.spec, scale=each.spec.scale * shrink),
-                        batch_size=batch_size, untrained=each.untrained,
+                        batch_size=batch_size or batch or first, untrained=each.untrained,
                         confidence=each.confidence,
-                        engine=_engine(parts, chosen),
+                        engine=name,
                     )  # fmt: skip
                 predictor = predictors[key]
-                write_text(parts / "engine.txt", predictor.prepare(sizes[camera]))
+                used = predictor.prepare(sizes[camera])
+                write_text(parts / "engine.txt", f"{used} {predictor.batch_size}")
                 _analyze_video(chunks, take.videos[camera], sizes[camera], predictor, follow)
             return chunks.joined(len(project.skeleton.keypoints))
 
@@ -140,7 +142,7 @@ def analyze_recording(
         found = {cameras[0]: analyze(cameras[0])}
         with ThreadPoolExecutor(at_once) as pool:
             found |= zip(cameras[1:], pool.map(analyze, cameras[1:]), strict=True)
-        origin["engine"] = _engine(parts, chosen)
+        origin["engine"] = _engine(parts, chosen)[0]
         if any(file_digest(v) != origin["inputs"][c]["digest"] for c, v in take.videos.items()):
             raise DataError(
                 f"A video of {recording!r} changed while it was analysed. Wait until it is "
@@ -155,13 +157,17 @@ def analyze_recording(
 
 
 def _engine(parts, wanted, n_frames=_WORTH_TRYING):
-    """Return the engine that parts were analysed with, so that a recording has one; or a new."""
+    """Return engine and batch size that parts were analysed with, so that a recording has one.
+
+    Without parts the engine is "auto" where it is worth to try, with no batch size yet.
+    """
     path = parts / "engine.txt"
-    if wanted != "auto":
-        return wanted
     if path.is_file():
-        return path.read_text(encoding="utf-8").strip()
-    return "auto" if n_frames >= _WORTH_TRYING else "float32"
+        name, _, batch = path.read_text(encoding="utf-8").strip().partition(" ")
+        return (name if wanted == "auto" else wanted), int(batch)
+    if n_frames < _WORTH_TRYING:
+        return ("float32" if wanted == "auto" else wanted), 8
+    return wanted, None
 
 
 def _by_camera(networks, take, name):

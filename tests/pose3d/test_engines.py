@@ -44,8 +44,9 @@ def test_every_engine_finds_the_same_points(rng):
         exact = engine == "float32"
         error = np.linalg.norm(found.xy - expected.xy, axis=-1)
         assert np.median(error) < (1e-3 if exact else 0.3)  # noise has peaks of equal height
-    auto = Predictor(model, spec, batch_size=2, engine="auto")
+    auto = Predictor(model, spec, batch_size=None, engine="auto")
     assert auto.prepare((128, 64)) in engines.available_engines()
+    assert auto.batch_size in (8, 16, 32, 64, 128)
 
 
 def test_an_engine_that_is_not_there_says_how_to_get_it(rng, monkeypatch):

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -128,6 +130,39 @@ def test_the_system_s_request_ends_with_its_exit_code():
     with pytest.raises(SystemExit) as error:
         interruption.end()
     assert error.value.code == 143
+
+
+#: Two processors in the place of two graphics cards, each with half of every batch.
+SHARED = """
+import numpy as np
+from pose3d.networks import backbones
+from pose3d.networks.engine import tf
+backbones._LEVELS = (8, 12)
+processor = tf.config.list_physical_devices("CPU")[0]
+parts = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(processor, parts)
+from pose3d.networks.batches import Batch
+from pose3d.networks.spec import NetworkSpec
+from pose3d.networks.training import TrainingSettings, _Trainer
+from pose3d.scoremaps import encode
+rng = np.random.default_rng(0)
+images = np.tile(rng.integers(0, 255, (2, 64, 64, 1), dtype=np.uint8), (2, 1, 1, 1))
+xy = np.tile(rng.uniform(10, 50, (2, 2, 2)), (2, 1, 1))
+batch = Batch(0, images, xy, encode(xy, (64, 64), 4), np.arange(4))
+settings = TrainingSettings(batch_size=4, crop_size=64, learning_rate=1e-3)
+spec = NetworkSpec("unet", ("a", "b"), scale=1.0)
+cards = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+alone, shared = _Trainer(spec, settings, None), _Trainer(spec, settings, None, cards)
+for step in range(3):
+    one, two = (trainer.step(batch, 1e-3, step) for trainer in (alone, shared))
+    assert abs(one - two) < 0.1 * one, (one, two)
+pairs = zip(alone.averaged.get_weights(), shared.averaged.get_weights(), strict=True)
+assert max(float(np.abs(a - b).max()) for a, b in pairs) < 5e-3
+"""
+
+
+def test_several_cards_learn_together_what_one_learns():
+    subprocess.run([sys.executable, "-c", SHARED], check=True)
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, examples, uninterrupted):
