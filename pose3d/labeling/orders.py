@@ -10,6 +10,8 @@ from calibration.errors import DataError
 from calibration.multiview import reprojection_errors, triangulate_dlt
 from calibration.video import read_image
 from pose3d.labeling.content import RecordingContent
+from pose3d.labels import LabeledFrames
+from pose3d.suspects import suspicious_labels
 
 #: Order, and what it puts first; the page shows them so.
 ORDERS = {
@@ -18,6 +20,7 @@ ORDERS = {
     "likelihood": "network unsure",
     "reprojection": "views disagree",
     "bones": "bone of unusual length",
+    "suspects": "labels that may be wrong",
     "random": "random",
 }
 #: Images that are compared at most; of more, every n-th is, and the others come after.
@@ -59,6 +62,7 @@ def order_moments(content: RecordingContent, order: str) -> list[tuple[str, str]
         "likelihood": _by_likelihood,
         "reprojection": _by_disagreement,
         "bones": _by_bones,
+        "suspects": _by_suspicion,
         "random": _by_chance,
     }[order]
     score, why = rank(content, names)
@@ -160,6 +164,30 @@ def _by_bones(content, names) -> Ranking:
                     score[m] = off
                     why[m] = f"{ends[0]}–{ends[1]} {length:.4g}, usually {usual:.4g}"
     return _known(score, why, "labels in two views of five frames, or triangulate-recording")
+
+
+def _by_suspicion(content, names) -> Ranking:
+    """Put moments first whose labels check-labels would name; the others stay in order of time."""
+    score, why = _blank(len(names))
+    cameras, project = list(content.session.folders), content.project
+    xy = content.labelled_points(cameras)
+    places = np.argwhere(np.isfinite(xy[..., 0]).any(axis=(2, 3)))
+    labels = LabeledFrames(
+        xy=xy[places[:, 0], places[:, 1]],
+        images=[f"{cameras[c]}/{m}" for c, m in places],
+        recordings=[content.session.recording] * len(places),
+        cameras=[cameras[c] for c, _ in places],
+        frames=places[:, 1],
+        individuals=project.individuals,
+        keypoints=project.skeleton.keypoints,
+    )
+    for suspect in suspicious_labels(labels, project.skeleton, None, content.rig):
+        camera, _, moment = suspect.image.rpartition("/")
+        if not suspect.score <= score[int(moment)]:
+            score[int(moment)] = suspect.score
+            points = ", ".join(suspect.keypoints)
+            why[int(moment)] = f"{suspect.kind} in {camera}: {points}, {suspect.found}"
+    return score, why
 
 
 def _by_difference(content, names) -> Ranking:

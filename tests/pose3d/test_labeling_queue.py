@@ -119,6 +119,20 @@ def test_unlike_frames_come_before_those_that_are_labelled_or_alike(project, rig
     content.session.close()
 
 
+def test_labels_that_may_be_wrong_come_first_with_what_is_wrong(project, rig, rng):
+    content = opened(project, rig)
+    for moment in range(10):
+        xyz = BODY + rng.normal(0, 1, BODY.shape)
+        if moment == 6:
+            xyz[2] = xyz[0] + 0.01  # the tail is put on the nose
+        label(content, rig, moment, xyz)
+    first, why = order_moments(content, "suspects")[0]
+    assert first == "6"
+    assert why.startswith("duplicate in ")
+    assert "nose, tail" in why
+    content.session.close()
+
+
 def test_where_a_network_is_unsure_comes_first_with_the_point_that_it_is(project, rig):
     content = opened(project, rig)
     with pytest.raises(DataError, match="analyze-recording"):
