@@ -346,7 +346,7 @@ def save_labels(project: Project, labels: LabeledFrames) -> list[Path]:
     return written
 
 
-def frame_number(image):
+def frame_number(image: str) -> int:
     """Read the frame number from the name of an image; -1 where it holds none."""
     numbers = re.findall(r"[0-9]+", Path(image).stem)
     return int(numbers[-1]) if numbers and len(numbers[-1]) < 18 else -1

@@ -100,6 +100,7 @@ FLOORS = {
     "pose3d.networks.datasets": 3,
     "pose3d.networks.export": 3,
     "pose3d.networks.live": 3,
+    "pose3d.networks.runners": 3,
     "pose3d.networks.runs": 3,
     "pose3d.networks.storage": 3,
     "pose3d.networks.training": 3,

@@ -245,7 +245,13 @@ def _coco_part(path):
         for number, entry in enumerate(content["images"]):
             points = []
             for annotation in by_image.get(entry["id"], ()):
-                values = np.array(annotation["keypoints"], float).reshape(len(names), 3)
+                values = np.array(annotation["keypoints"], float)
+                if values.size != 3 * len(names):
+                    raise DataError(
+                        f"{path}: annotation {annotation.get('id')!r} of image {entry['id']!r} has "
+                        f"{values.size} numbers; {len(names)} keypoints need {3 * len(names)}."
+                    )
+                values = values.reshape(len(names), 3)
                 hidden += int((values[:, 2] == 1).sum())
                 points.append(np.where(values[:, 2:] > 0, values[:, :2], np.nan))
             if not points:

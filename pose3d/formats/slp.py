@@ -15,6 +15,9 @@ from pose3d.formats.foreign_labels import ForeignImage, ForeignLabels
 #: Instance types: placed by a person, or predicted.
 _USER = 0
 
+#: What individuals without a track are called, and a number.
+_UNNAMED = "animal_"
+
 
 def load_slp(path: Path) -> ForeignLabels:
     """Load what people labelled in a SLEAP project.
@@ -37,6 +40,7 @@ def load_slp(path: Path) -> ForeignLabels:
             tracks = [_track(_text(entry)) for entry in file["tracks_json"][()]]
             videos = [json.loads(_text(entry)) for entry in file["videos_json"][()]]
             frames, instances, points = (file[n][()] for n in ("frames", "instances", "points"))
+            others = int((instances["skeleton"] != 0).sum())
             predicted = int((instances["instance_type"] != _USER).sum())
             embedded = {number: _embedded(file, entry) for number, entry in enumerate(videos)}
             # before 1.1 the corner of the first pixel was (0, 0)
@@ -44,38 +48,43 @@ def load_slp(path: Path) -> ForeignLabels:
             found = []
             for frame in frames:
                 mine = instances[int(frame["instance_id_start"]) : int(frame["instance_id_end"])]
-                mine = mine[mine["instance_type"] == _USER]
+                mine = mine[(mine["instance_type"] == _USER) & (mine["skeleton"] == 0)]
                 if not len(mine):
                     continue
                 each, hidden = [], 0
                 for instance in mine:
                     part = points[int(instance["point_id_start"]) : int(instance["point_id_end"])]
+                    if len(part) != len(names):
+                        raise ValueError(
+                            f"an instance of frame {frame['frame_idx']} has {len(part)} points "
+                            f"instead of {len(names)}"
+                        )
                     each.append((int(instance["track"]), np.stack([part["x"], part["y"]], -1)))
                     hidden += int((~part["visible"].astype(bool) & np.isfinite(part["x"])).sum())
                 found.append((int(frame["video"]), int(frame["frame_idx"]), each, hidden))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no SLEAP project, or is damaged: {error!r}.") from None
-    most = max((len(each) for *_, each, _ in found), default=1)
-    named = bool(tracks) and most > 1
-    individuals = _individuals(tracks, most, named)
+    rows, individuals = _rows([each for *_, each, _ in found], tracks)
+    recordings = _recordings(path, [source for _, source in embedded.values()])
     images = []
-    for video, frame, each, _ in found:
+    for (video, frame, each, _), places in zip(found, rows, strict=True):
         xy = np.full((max(1, len(individuals)), len(names), 2), np.nan)
-        for place, (track, values) in enumerate(each):
-            row = track if named and 0 <= track < len(tracks) else place
-            row = row if np.isnan(xy[row]).all() else int(np.isnan(xy).all(axis=(1, 2)).argmax())
-            xy[row, : len(values)] = values - shift
+        for row, (_, values) in zip(places, each, strict=True):
+            xy[row] = values - shift
         pictures, source = embedded[video]
-        name = Path((source or path.stem).replace("\\", "/")).stem or path.stem
         film = None if frame in pictures else _video(path, source)
-        images.append(ForeignImage(name, "camera", frame, xy, pictures.get(frame), film))
+        images.append(
+            ForeignImage(recordings[video], "camera", frame, xy, pictures.get(frame), film)
+        )
     dropped = []
     if predicted:
         dropped.append(f"{predicted} predicted instances")
     if hidden := sum(count for *_, count in found):
         dropped.append(f"{hidden} points marked as hidden are labelled like visible ones")
-    if most > 1 and not named:
-        dropped.append("who is who from frame to frame, as there are no tracks")
+    if others:
+        dropped.append(f"{others} instances of other skeletons than the first")
+    if any(name.startswith(_UNNAMED) for name in individuals):
+        dropped.append("who is who from frame to frame, where there are no tracks")
     if settings.get("provenance"):
         dropped.append("its provenance")
     return ForeignLabels(
@@ -83,11 +92,38 @@ def load_slp(path: Path) -> ForeignLabels:
     )
 
 
-def _individuals(tracks, most, named):
-    """Name the individuals: the tracks, or by number; none where there is one."""
-    if named:
-        return tuple(tracks)
-    return tuple(f"animal_{i + 1}" for i in range(most)) if most > 1 else ()
+def _rows(frames, tracks):
+    """Give each instance of each frame the row of its track, or a free one, and name the rows.
+
+    Returns
+    -------
+    rows : list of list of int
+        By frame and instance; no two of a frame are the same.
+    individuals : tuple of str
+        Names of the rows; none where no frame has two instances.
+    """
+    most = max(map(len, frames), default=1)
+    used = sorted({t for each in frames for t, _ in each if 0 <= t < len(tracks)})
+    if most == 1:
+        return [[0] * len(each) for each in frames], ()
+    place = {track: row for row, track in enumerate(used)}
+    count = max(most, len(used))
+    names = [tracks[track] for track in used]
+    names += [f"{_UNNAMED}{i + 1}" for i in range(len(used), count)]
+    rows = []
+    for each in frames:
+        taken = [place.get(track) for track, _ in each]
+        # an instance without a track, or the second of one, takes what is free
+        taken = [row if row not in taken[:i] else None for i, row in enumerate(taken)]
+        free = iter(row for row in range(count) if row not in taken)
+        rows.append([next(free) if row is None else row for row in taken])
+    return rows, tuple(names)
+
+
+def _recordings(path, sources):
+    """Name the recording of each video after its file; no two bear the same name."""
+    stems = [Path((source or path.stem).replace("\\", "/")).stem or path.stem for source in sources]
+    return [f"{n}-{i}" if stems.count(n) > 1 else n for i, n in enumerate(stems)]
 
 
 def _text(value):

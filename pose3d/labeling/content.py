@@ -13,10 +13,10 @@ from calibration.errors import DataError, DataWarning
 from calibration.multiview import triangulate_dlt
 from calibration.video import read_image
 from pose3d.keypoints import Keypoints2D, Keypoints3D
-from pose3d.labeling.folders import IMAGES, LABELLED, STATES, LabelFolder, frame_number
+from pose3d.labeling.folders import IMAGES, LABELLED, STATES, LabelFolder
 from pose3d.labeling.session import LabelSession
 from pose3d.labeling.videos import RecordingVideos
-from pose3d.project import Project
+from pose3d.project import Project, frame_number
 from pose3d.steps.choice import most_refined
 
 #: Bones need this many moments before one of them can be called unusual.

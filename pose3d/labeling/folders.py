@@ -235,12 +235,6 @@ def image_files(folder: Path) -> list[str]:
     ]
 
 
-def frame_number(image: str) -> int:
-    """Frame number in the name of an image; -1 where it holds none."""
-    numbers = re.findall(r"[0-9]+", image.rpartition(".")[0])
-    return int(numbers[-1]) if numbers and len(numbers[-1]) < 18 else -1
-
-
 def _animals(table, individuals):
     """Names of a table's animals; a single one bears the project's name."""
     if len(table.individuals) <= 1 and len(individuals) == 1:

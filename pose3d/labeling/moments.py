@@ -5,7 +5,8 @@ from typing import Any
 
 from calibration.recordings import Recording
 from calibration.video import probe_video
-from pose3d.labeling.folders import LabelFolder, frame_number
+from pose3d.labeling.folders import LabelFolder
+from pose3d.project import frame_number
 
 #: What a moment is called, and the image of each camera.
 Moment = tuple[str, dict[str, str]]

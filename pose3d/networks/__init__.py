@@ -12,7 +12,8 @@ losses         what a network is punished for
 training       steps, averaged weights; `checkpoints` survive a kill
 inference      from images to keypoints
 export         graphs for other programs: SavedModel, ONNX, OpenVINO
-live           from frames as they come to keypoints, with latency
+live           from frames as they come to keypoints, with latency; `runners` load what it runs
+engines        ways to run a network, tried against each other; `folding`, `following`
 running        one process at a time, ended without leaving work half done
 =============  ====================================================================
 """

@@ -31,7 +31,7 @@ from pose3d.networks.engine import freeze, tf
 from pose3d.networks.folding import fold
 from pose3d.networks.images import network_size
 from pose3d.networks.inference import _peaks
-from pose3d.networks.live import EXPORT_FILES, EXPORT_FORMAT, EXPORT_VERSION
+from pose3d.networks.runners import EXPORT_FILES, EXPORT_FORMAT, EXPORT_VERSION
 from pose3d.networks.spec import NetworkSpec
 from pose3d.networks.storage import PoseNetwork
 

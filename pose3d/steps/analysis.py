@@ -76,8 +76,9 @@ def analyze_recording(
 
     if not 0 < shrink <= 1:
         raise ValueError(f"shrink is {shrink}; expected above 0 and at most 1.")
-    if every < 1 or at_once < 1:
-        raise ValueError(f"every is {every} and at_once {at_once}; expected at least 1.")
+    for what, value in (("every", every), ("at_once", at_once), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{what} is {value}; expected at least 1.")
     project = Project.load(project)
     take = project.recording(recording)
     path = project.keypoints_2d_path(recording)
@@ -164,7 +165,7 @@ def _engine(parts, wanted, n_frames=_WORTH_TRYING):
     path = parts / "engine.txt"
     if path.is_file():
         name, _, batch = path.read_text(encoding="utf-8").strip().partition(" ")
-        return (name if wanted == "auto" else wanted), int(batch)
+        return (name if wanted == "auto" else wanted), int(batch or 8)
     if n_frames < _WORTH_TRYING:
         return ("float32" if wanted == "auto" else wanted), 8
     return wanted, None

@@ -100,7 +100,7 @@ def _one(project, take, count, method, frames, times, apart, look_at, seed):
     elif method == "uniform":
         chosen = sampling.choose_evenly(n_moments, count, taken=taken, apart=apart)
     else:
-        features = small_pictures(take, moments, looked)
+        looked, features = small_pictures(take, moments, looked)
         chosen = sampling.choose_diverse(
             features, looked, count, taken=taken, apart=apart, seed=seed
         )

@@ -1,6 +1,5 @@
 """Moments of a recording as pictures to label: which there are, and how more are written."""
 
-import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
 from calibration.recordings import Recording
-from pose3d.project import Project
+from pose3d.project import Project, frame_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +56,12 @@ def recording_moments(take: Recording) -> Moments:
 
 def pictured(project: Project, take: Recording, moments: Moments) -> set[int]:
     """Return the moments of which some camera has a picture to label already."""
+    from pose3d.labeling.folders import image_files
+
     found: set[int] = set()
     for camera, frames in moments.frames.items():
         folder = project.labeled_folder(take.name, camera)
-        numbers = [
-            int(match[1])
-            for path in (folder.iterdir() if folder.is_dir() else ())
-            if (match := re.fullmatch(r".*?(\d+)\.(png|jpg|jpeg|tif|tiff|bmp)", path.name.lower()))
-        ]
+        numbers = [frame_number(name) for name in image_files(folder)] if folder.is_dir() else []
         found |= set(np.flatnonzero(np.isin(frames, numbers) & (frames >= 0)).tolist())
     return found
 
@@ -117,7 +114,9 @@ def _name(frame):
     return f"img{frame:05d}.png"
 
 
-def small_pictures(take: Recording, moments: Moments, looked: np.ndarray) -> np.ndarray:
+def small_pictures(
+    take: Recording, moments: Moments, looked: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Read some moments as small grey pictures of all cameras, side by side in a row.
 
     Parameters
@@ -131,8 +130,15 @@ def small_pictures(take: Recording, moments: Moments, looked: np.ndarray) -> np.
 
     Returns
     -------
-    ndarray of float32 of shape (n_looked, n_cameras * 768)
+    read : ndarray of int of shape (n_read,)
+        The moments that some camera could show; a damaged video has fewer than it says.
+    pictures : ndarray of float32 of shape (n_read, n_cameras * 768)
         Without what all of them have in common.
+
+    Raises
+    ------
+    DataError
+        If none can be read.
     """
     import cv2
 
@@ -140,6 +146,7 @@ def small_pictures(take: Recording, moments: Moments, looked: np.ndarray) -> np.
 
     size = (32, 24)
     found = np.zeros((len(looked), len(take.videos), size[0] * size[1]), np.float32)
+    read = np.zeros(len(looked), dtype=bool)
     for i, (camera, video) in enumerate(take.videos.items()):
         frames = moments.frames[camera][looked]
         place = {int(f): k for k, f in enumerate(frames) if f >= 0}
@@ -147,5 +154,10 @@ def small_pictures(take: Recording, moments: Moments, looked: np.ndarray) -> np.
         for frame in tqdm(reading, camera, len(place), disable=None, unit="frame", leave=False):
             small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
             found[place[frame.index], i] = small.ravel()
-    found -= found.mean(axis=0)
-    return found.reshape(len(looked), -1)
+            read[place[frame.index]] = True
+    if not read.any():
+        raise DataError(
+            f"No frame of {take.name!r} can be read; copy its videos again, or convert them."
+        )
+    found = found[read] - found[read].mean(axis=0)
+    return looked[read], found.reshape(len(found), -1)

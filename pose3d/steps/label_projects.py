@@ -62,13 +62,14 @@ def import_label_project(
     found = _load(kind, source, None if videos is None else Path(videos), keypoints)
     if not found.images:
         raise DataError(f"{source} holds no labels of people.")
+    groups: dict[tuple[str, str], list] = {}
+    for image in found.images:
+        groups.setdefault((_plain(image.recording), _plain(image.camera)), []).append(image)
+    _refuse_twins(groups, source)
     if not (folder / "config.yaml").is_file():
         _create(folder, found, scorer)
     loaded = Project.load(folder)
     _check(loaded, found, source)
-    groups: dict[tuple[str, str], list] = {}
-    for image in found.images:
-        groups.setdefault((_plain(image.recording), _plain(image.camera)), []).append(image)
     _add_recordings(loaded, groups)
     loaded = Project.load(folder)
     rows, absent = [], Counter()
@@ -144,6 +145,17 @@ def _check(project, found, source):
             f"{source} has {len(found.individuals)} individuals and {project.path} "
             f"{len(project.individuals)}. Import into a new project."
         )
+
+
+def _refuse_twins(groups, source):
+    """Refuse two images of one frame: one of them would be lost without a word."""
+    for (recording, camera), images in groups.items():
+        frame, count = Counter(image.frame for image in images).most_common(1)[0]
+        if count > 1:
+            raise DataError(
+                f"{source} labels {count} images as frame {frame} of {recording!r}, camera "
+                f"{camera!r}. Rename the images so that the last numbers in their names differ."
+            )
 
 
 def _add_recordings(project, groups):

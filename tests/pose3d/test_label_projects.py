@@ -90,6 +90,52 @@ def test_a_sleap_project_comes_in(tmp_path, embedded):
     assert np.abs(read_image(project.path / labels.images[0]).astype(int) - 90).max() < 6
 
 
+def test_no_fly_of_a_sleap_project_is_lost_for_want_of_a_track(tmp_path):
+    path = sleap_project(tmp_path / "three.slp")
+    with h5py.File(path, "r+") as file:
+        instances = file["instances"][()]
+        extra = np.repeat(instances[:1], 2)
+        extra["track"] = [-1, 1]  # one without a track, and a second one of the first's
+        extra["point_id_start"], extra["point_id_end"] = 8, 12
+        del file["instances"]
+        file["instances"] = np.concatenate([instances[:2], extra, instances[2:]])
+        frames = file["frames"][()]
+        frames["instance_id_end"][0] = 4
+        frames["instance_id_start"][1], frames["instance_id_end"][1] = 4, 6
+        file["frames"][...] = frames
+    outcome = steps.import_label_project(path, tmp_path / "p")
+    labels = load_labels(Project.load(tmp_path / "p"))
+    assert labels.individuals == ("left", "right", "animal_3", "animal_4")
+    np.testing.assert_array_equal(labels.xy[0, :, 0], [[14, 16], [10, 20], [18, 12], [18, 12]])
+    assert any("who is who" in text for text in outcome.figures["dropped"])
+
+
+def test_a_damaged_sleap_project_is_refused_and_other_skeletons_are_told(tmp_path):
+    path = sleap_project(tmp_path / "flies.slp")
+    with h5py.File(path, "r+") as file:
+        instances = file["instances"][()]
+        instances["skeleton"][1] = 1
+        file["instances"][...] = instances
+    outcome = steps.import_label_project(path, tmp_path / "p")
+    assert any("1 instances of other skeletons" in text for text in outcome.figures["dropped"])
+    with h5py.File(path, "r+") as file:
+        instances["point_id_end"][0] = 2
+        file["instances"][...] = instances
+    with pytest.raises(DataError, match="frame 3 has 2 points instead of 4"):
+        steps.import_label_project(path, tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+
+
+def test_two_images_of_one_frame_are_refused_before_anything_is_made(tmp_path):
+    head = "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n"
+    (tmp_path / "lp").mkdir()
+    rows = "labeled-data/a/img7.png,1,2\nlabeled-data/a/img07.png,3,4\n"
+    (tmp_path / "lp" / "CollectedData.csv").write_text(head + rows, encoding="utf-8")
+    with pytest.raises(DataError, match="labels 2 images as frame 7 of 'a'"):
+        steps.import_label_project(tmp_path / "lp", tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
 def test_old_sleap_projects_count_from_the_corner_of_a_pixel(tmp_path):
     steps.import_label_project(sleap_project(tmp_path / "a.slp", version=1.0), tmp_path / "p")
     labels = load_labels(Project.load(tmp_path / "p"))
@@ -121,6 +167,14 @@ def test_coco_keypoints_come_in(tmp_path):
     np.testing.assert_array_equal(labels.xy[:, 0, 0], [[5, 6], [7, 8]])
     assert np.isnan(labels.xy[0, 0, 1]).all()
     assert Project.load(tmp_path / "p").skeleton.edges == (("nose", "tail"),)
+
+
+def test_a_short_annotation_is_named(tmp_path):
+    images = [{"id": 4, "file_name": "a.png"}]
+    marks = [{"id": 31, "image_id": 4, "keypoints": [5, 6, 2]}]
+    source = coco(tmp_path / "train.json", ["nose", "tail"], images, marks)
+    with pytest.raises(DataError, match="annotation 31 of image 4 has 3 numbers; 2 keypoints"):
+        steps.import_label_project(source, tmp_path / "p")
 
 
 def test_a_training_set_of_jarvis_comes_in_view_by_view(tmp_path):

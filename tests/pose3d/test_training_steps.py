@@ -280,7 +280,7 @@ def test_parts_of_another_network_are_not_taken(project, analyzed, monkeypatch):
     np.testing.assert_allclose(found.xy, expected.xy, atol=1e-3)
 
 
-def test_one_network_per_view_is_the_same_command(project, truth):
+def test_one_network_per_view_is_the_same_command(project, truth, trained):
     outcome = steps.train_network(project, name="views", per_view=True, **SHORT | {"steps": 2})
     networks = load_networks(outcome.path)
     assert set(networks) == {"left", "top"}
@@ -289,6 +289,13 @@ def test_one_network_per_view_is_the_same_command(project, truth):
     with pytest.warns(DataWarning, match="do not have the same moments"):
         analyzed = steps.analyze_recording(project, "take", network="views")
     assert load_keypoints_2d(analyzed.path).cameras == CAMERAS
+    compared = steps.compare_networks(project, names=["network", "views"])
+    best, other = compared.table
+    assert (best["network"], best["kind"], other["kind"]) == ("network", "shared", "per view")
+    assert best["mean_error_px"] < other["mean_error_px"]
+    assert compared.path.is_file()
+    with pytest.raises(DataError, match="Two trained networks are needed"):
+        steps.compare_networks(project, names=["network"])
 
 
 def test_a_keypoint_without_labels_is_named_and_never_found(project, tmp_path):
