@@ -46,10 +46,10 @@ export class Calibrating {
       const px = `labels lie ${told.sigma_px.toFixed(2)} px from where they should`;
       const list = made("ul");
       list.append(...told.said.map((text) => made("li", text)));
+      if (!failed) await this.page.open(labels.name, labels.moments[labels.moment]?.name);
       said.replaceChildren(made("b", failed
         ? "FAIL, not used: the labels do not determine the cameras."
         : `${told.verdict}: ${px}. Saved as ${told.path}.`), list);
-      if (!failed) await this.page.open(labels.name, labels.moments[labels.moment]?.name);
     } catch (error) {
       said.textContent = error.message;
     } finally {
