@@ -249,7 +249,3 @@ def main() -> None:
     warnings.simplefilter("always", DataWarning)
     warnings.showwarning = _show_warning
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -123,6 +123,7 @@ FLOORS = {
     "pose3d.labeling.keys": 3,
     "pose3d.steps": 4,
     "pose3d.cli": 4,
+    "pose3d.__main__": 4,
 }
 
 #: Packages that take long to import, and the only modules that may name them.

@@ -75,7 +75,7 @@ def test_every_command_and_the_first_script_run(somebody):
             # thirty steps do not make a network that is sure of anything
             arguments += ["--min-likelihood", "0"]
         done = subprocess.run(
-            [sys.executable, "-m", "pose3d.cli", verb, *arguments],
+            [sys.executable, "-m", "pose3d", verb, *arguments],
             cwd=somebody, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

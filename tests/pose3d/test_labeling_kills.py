@@ -30,7 +30,7 @@ N_KILLS = 30
 def start(project):
     """Start label-frames as a person does; give the process, port and token."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "pose3d.cli", "label-frames", str(project), "--no-open-browser"],
+        [sys.executable, "-m", "pose3d", "label-frames", str(project), "--no-open-browser"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     for line in server.stderr:
