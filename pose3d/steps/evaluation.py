@@ -49,6 +49,7 @@ def evaluate_network(
     from pose3d.networks.datasets import labels_of, load_split
     from pose3d.networks.storage import load_networks
     from pose3d.project import Project
+    from pose3d.steps.evaluation_pages import Found, save_evaluation
 
     project = Project.load(project)
     folder = project.network_folder(name)
@@ -88,18 +89,23 @@ def evaluate_network(
     }  # fmt: skip
     write_text(folder / "evaluation.json", json.dumps(_without_nan(record), indent=1) + "\n")
     summary = _summary(figures, len(train), len(test))
-    page = _Page(project, labels, xy, likelihood, errors)
-    page.write(folder / "evaluation.html", name, summary, rows, test if len(test) else train, worst)
+    printed = tuple({column: row[column] for column in _PRINTED} for row in rows)
+    save_evaluation(
+        folder / "evaluation.html", f"Network {name}", summary, printed, project, labels,
+        Found(xy, likelihood, errors), test if len(test) else train, share=_SHARES[-1], worst=worst,
+    )  # fmt: skip
     return Outcome(
         folder / "evaluation.html",
         summary,
-        table=tuple({column: row[column] for column in _PRINTED} for row in rows),
+        table=printed,
         figures=figures,
     )
 
 
 def compare_networks(project: str | os.PathLike, *, names: list[str] | None = None) -> Outcome:
     """Compare trained networks on the test images that they have in common.
+
+    The report has the errors by camera and keypoint, and the images where the two best differ most.
 
     Parameters
     ----------
@@ -112,15 +118,16 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
     from pose3d.networks.datasets import load_split, single_animal_labels
     from pose3d.networks.storage import load_networks, network_files
     from pose3d.project import Project
+    from pose3d.steps.evaluation_pages import Found, save_comparison
 
     project = Project.load(project)
     root = project.network_folder("network").parent
-    found = sorted(path.name for path in root.glob("*") if network_files(path))
-    names = found if names is None else list(names)
+    trained = sorted(path.name for path in root.glob("*") if network_files(path))
+    names = trained if names is None else list(names)
     if len(names) < 2:
         raise DataError(
-            f"Two trained networks are needed to compare; there are {', '.join(found) or 'none'}. "
-            "Train another under another name: train-network --name."
+            f"Two trained networks are needed to compare; there are {', '.join(trained) or 'none'}."
+            " Train another under another name: train-network --name."
         )
     labels = single_animal_labels(project)
     splits = {name: load_split(root / name / "split.json") for name in names}
@@ -132,11 +139,12 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
             "The networks have no test image in common. Keep those of one for the other "
             "(create-training-dataset --like), or compare fewer networks."
         )
-    errors, rows = {}, []
+    found, errors, rows = {}, {}, []
     for name in names:
         networks = load_networks(root / name)
         xy, likelihood = _predict(project, labels, networks, root / name, common)
-        errors[name] = metrics.pixel_errors(xy, labels.xy[:, 0])[common]
+        found[name] = Found(xy, likelihood, metrics.pixel_errors(xy, labels.xy[:, 0]))
+        errors[name] = found[name].errors[common]
         distinct = list(dict.fromkeys(networks.values()))
         low, high = metrics.bootstrap_interval(errors[name])
         sure = metrics.confident_errors(errors[name], likelihood[common], project.pcutoff)
@@ -162,14 +170,19 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
         row["worse_by_low_px"], row["worse_by_high_px"] = low, high
     rows.sort(key=lambda row: row["mean_error_px"])
     alike = [row["network"] for row in rows[1:] if row["worse_by_low_px"] <= 0]
-    path = project.path / "reports" / "_networks.csv"
+    path = project.path / "reports" / "_networks.html"
     path.parent.mkdir(exist_ok=True)
-    _write_csv(path, rows)
+    _write_csv(path.with_suffix(".csv"), rows)
     told = f" {', '.join(alike)} cannot be told from it with these images." if alike else ""
+    summary = (
+        f"{best['network']} has the least error, {best['mean_error_px']:.2f} px, on the "
+        f"{len(common)} test images that all have in common.{told}"
+    )
+    found = {row["network"]: found[row["network"]] for row in rows}
+    save_comparison(path, summary, rows, project, labels, found, common)
     return Outcome(
         path,
-        f"{best['network']} has the least error, {best['mean_error_px']:.2f} px, on the "
-        f"{len(common)} test images that all have in common.{told}",
+        summary,
         table=tuple(rows),
         figures={"best": best["network"], "n_images": len(common)},
     )
@@ -220,67 +233,6 @@ def _summary(figures, n_train, n_test):
     if not n_test:
         return f"{text}; none is kept for testing."
     return f"{text}, {figures['train_mean_error_px']:.2f} px on {n_train} training images."
-
-
-class _Page:
-    """evaluation.html: errors, what the likelihood is worth, the worst images."""
-
-    def __init__(self, project, labels, xy, likelihood, errors):
-        self._project, self._labels = project, labels
-        self._xy, self._likelihood, self._errors = xy, likelihood, errors
-
-    def write(self, path, name, summary, rows, images, worst):
-        from pose3d import metrics, pages
-        from pose3d.figures import plot_reliability
-
-        errors = self._errors[images]
-        reach = _SHARES[-1] * metrics.animal_sizes(self._labels.xy[images, 0])[:, np.newaxis]
-        known = np.isfinite(errors)
-        said, true, count, off = metrics.reliability(
-            np.where(known, self._likelihood[images], np.nan), errors <= reach
-        )
-        table = [{column: row[column] for column in _PRINTED} for row in rows]
-        pages.write_page(
-            path,
-            f"Network {name}",
-            [
-                pages.heading("Errors", f"{summary} Distances in pixels of the images. "
-                              "low_px to high_px: where the mean would lie with other images."),
-                pages.table(table),
-                pages.heading(
-                    "What the likelihood is worth",
-                    f"A point counts as right within {_SHARES[-1]:.0%} of the animal's size of its "
-                    f"label. The likelihood is off by {off:.2f} on average.",
-                ),
-                pages.figure(plot_reliability(said, true, count)),
-                pages.heading("Worst images", "Ring: label; cross: network; a line joins them. "
-                              "Is it the network that is wrong, or the label?"),
-                pages.pictures(*self._worst(images, worst)),
-            ],
-        )  # fmt: skip
-
-    def _worst(self, images, n_images):
-        """Draw the images of the largest errors, one picture each."""
-        from calibration.video import read_image
-        from pose3d.pages import compare_points
-
-        labels, drawn, captions = self._labels, [], []
-        with np.errstate(invalid="ignore"):
-            largest = np.nan_to_num(self._errors[images], nan=-1.0).max(axis=1)
-        for i in images[np.argsort(-largest)][:n_images]:
-            if not np.isfinite(self._errors[i]).any():
-                continue
-            keypoint = int(np.nanargmax(self._errors[i]))
-            image = read_image(self._project.path / labels.images[i], pixels="rgb")
-            drawn.append(
-                compare_points(image, labels.xy[i, 0], self._xy[i], self._project.skeleton)
-            )
-            captions.append(
-                f"{labels.images[i]}: {labels.keypoints[keypoint]} "
-                f"{self._errors[i, keypoint]:.1f} px, likelihood "
-                f"{self._likelihood[i, keypoint]:.2f}"
-            )
-        return drawn, captions
 
 
 def _by_image(labels, errors, xy, likelihood, parts):

@@ -293,7 +293,11 @@ def test_one_network_per_view_is_the_same_command(project, truth, trained):
     best, other = compared.table
     assert (best["network"], best["kind"], other["kind"]) == ("network", "shared", "per view")
     assert best["mean_error_px"] < other["mean_error_px"]
-    assert compared.path.is_file()
+    assert compared.path.with_suffix(".csv").is_file()
+    text = compared.path.read_text()
+    assert all(f"<td class=text>{name}</td>" in text for name in CAMERAS)
+    n_images = min(12, compared.figures["n_images"])
+    assert text.count("<figcaption>network, ") == text.count("<figcaption>views, ") == n_images
     with pytest.raises(DataError, match="Two trained networks are needed"):
         steps.compare_networks(project, names=["network"])
 
