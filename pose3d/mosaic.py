@@ -128,14 +128,15 @@ def match_frames(clock: np.ndarray, times: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of int of shape (n_moments,)
-        The nearest frame; -1 where none is within half a step of the moments.
+        The nearest frame, the earlier of two as near; -1 where none is within half a step of
+        the moments.
     """
     if not len(clock):
         return np.full(len(times), -1)
     step = np.median(np.diff(times)) if len(times) > 1 else np.inf
     after = np.minimum(np.searchsorted(clock, times), len(clock) - 1)
     before = np.maximum(after - 1, 0)
-    nearest = np.where(times - clock[before] < clock[after] - times, before, after)
+    nearest = np.where(times - clock[before] <= clock[after] - times, before, after)
     # a little more than half, as stamps are rounded to milliseconds
     return np.where(np.abs(clock[nearest] - times) <= 0.5 * step + 1e-3, nearest, -1)
 

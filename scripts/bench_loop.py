@@ -28,7 +28,8 @@ from pose3d import steps  # noqa: E402
 from pose3d.formats.keypoints import load_keypoints_2d  # noqa: E402
 from pose3d.project import Project  # noqa: E402
 from pose3d.steps import demonstration  # noqa: E402
-from pose3d.steps.frame_pictures import pictured, recording_moments  # noqa: E402
+from pose3d.steps.frame_pictures import pictured  # noqa: E402
+from pose3d.steps.moments import recording_moments  # noqa: E402
 from pose3d.synthetic import load_recording, render_recording  # noqa: E402
 
 PER_ROUND, ROUNDS = 8, 3

@@ -32,6 +32,15 @@ class Examples:
     max_bytes : int
         Memory for images; what does not fit is read again each time.
 
+    Attributes
+    ----------
+    paths : list of Path
+        The images that can be read.
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Their labels in network pixels.
+    image_sizes : set of (int, int)
+        Widths and heights of the images as they are stored.
+
     Raises
     ------
     DataError
@@ -49,6 +58,7 @@ class Examples:
         self.spec = spec
         self._images: dict[int, np.ndarray] = {}
         self.paths: list[Path] = []
+        self.image_sizes: set[tuple[int, int]] = set()
         points, unreadable = [], []
         held = 0
         for path, labels in zip(paths, xy, strict=True):
@@ -58,6 +68,7 @@ class Examples:
                 unreadable.append(str(error))
                 continue
             points.append(to_network_pixels(labels, image.shape[1::-1], spec.scale))
+            self.image_sizes.add(image.shape[1::-1])
             image = shrink(image, spec.scale)
             held += image.nbytes
             if held <= max_bytes:

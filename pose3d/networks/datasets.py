@@ -18,19 +18,24 @@ from pose3d.project import Project, frame_number, load_labels
 _FORMAT = "pose3d training dataset"
 
 
-def single_animal_labels(project: Project) -> LabeledFrames:
-    """Load a project's labels, of its only animal.
+def check_one_animal(project: Project) -> None:
+    """Check that a project has one animal: a network here finds one.
 
     Raises
     ------
     DataError
-        If the project has several: a network here finds one.
+        If it has several.
     """
     if len(project.individuals) > 1:
         raise DataError(
             f"{project.path} has {len(project.individuals)} individuals "
             f"({', '.join(project.individuals)}); networks find one animal per image so far."
         )
+
+
+def single_animal_labels(project: Project) -> LabeledFrames:
+    """Load a project's labels, of its only animal; see `check_one_animal`."""
+    check_one_animal(project)
     return load_labels(project)
 
 

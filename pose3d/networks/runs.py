@@ -140,11 +140,12 @@ def perform(
         if saved is not None:
             saved(history)
 
+    examples = _examples(run, run.train)
     tests = _examples(run, run.test) if len(run.test) else None
     model, history = train(
         run.spec,
         run.settings,
-        _examples(run, run.train),
+        examples,
         checkpoints,
         mirrored=run.mirrored,
         tests=tests,
@@ -157,6 +158,7 @@ def perform(
         "training": content,
         "steps": history.step,
         "seconds": round(history.seconds, 1),
+        "image_sizes": sorted(examples.image_sizes),
         "test_error_px": history.test_errors[-1] if history.test_errors else None,
         "origin": dict(origin),
     }

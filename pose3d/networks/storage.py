@@ -56,6 +56,16 @@ class PoseNetwork:
         """What its likelihood and the shape of its peaks are worth."""
         return Confidence.from_dict(self.notes.get("confidence"))
 
+    @property
+    def image_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Widths and heights of the images it was trained on; none where it was not noted."""
+        sizes = self.notes.get("image_sizes")
+        try:
+            sizes = tuple((int(width), int(height)) for width, height in sizes or ())
+            return tuple(size for size in sizes if min(size) > 0)
+        except (TypeError, ValueError):
+            return ()
+
 
 def save_network(folder: Path, network: PoseNetwork) -> Path:
     """Save a network; network.json comes last and makes it whole.

@@ -1,7 +1,9 @@
 """Step: find the keypoints in the videos of a recording."""
 
+import contextlib
 import os
 import shutil
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,15 +15,18 @@ from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
 from calibration.files import file_digest, provenance, same_origin, write_text
-from calibration.recordings import Recording
 from calibration.results import Outcome
 from pose3d.keypoints import Keypoints2D
+from pose3d.steps.moments import applied_lateness, check_videos, match_times
 
 #: Frames in a part of the result that is saved at once: what a kill can cost.
 CHUNK_FRAMES = 512
 
 #: Frames from which it is worth some seconds to find the quickest engine.
 _WORTH_TRYING = 2000
+
+#: Factor up to which a network finds an animal that is larger or smaller than it was learnt.
+_SAME_SIZE = 1.3
 
 
 def analyze_recording(
@@ -69,6 +74,8 @@ def analyze_recording(
     """
     from calibration.video import frame_times, probe_video
     from pose3d.formats.keypoints import load_keypoints_2d, read_origin, save_keypoints_2d
+    from pose3d.networks.datasets import check_one_animal
+    from pose3d.networks.engines import ENGINES
     from pose3d.networks.inference import Predictor
     from pose3d.networks.running import only_one
     from pose3d.networks.storage import check_keypoints, load_networks
@@ -79,8 +86,12 @@ def analyze_recording(
     for what, value in (("every", every), ("at_once", at_once), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise ValueError(f"{what} is {value}; expected at least 1.")
+    if engine not in ("auto", *ENGINES):
+        raise ValueError(f"engine is {engine!r}; expected one of auto, {', '.join(ENGINES)}.")
     project = Project.load(project)
+    check_one_animal(project)
     take = project.recording(recording)
+    check_videos(take)
     path = project.keypoints_2d_path(recording)
     folder = project.network_folder(network)
     networks = _by_camera(load_networks(folder), take, network)
@@ -97,6 +108,7 @@ def analyze_recording(
             "every": every,
             "shrink": shrink,
             "weights": {camera: each.digest for camera, each in networks.items()},
+            "confidence": {camera: each.confidence.to_dict() for camera, each in networks.items()},
             "offsets": dict(zip(take.cameras, take.offsets.tolist(), strict=True)),
         },
         take.videos,
@@ -109,14 +121,17 @@ def analyze_recording(
             shutil.rmtree(parts, ignore_errors=True)
         times = {camera: frame_times(video) for camera, video in take.videos.items()}
         sizes = {camera: probe_video(video).image_size for camera, video in take.videos.items()}
+        _warn_of_scaled(networks, sizes, shrink)
         chosen, first = _engine(parts, engine, sum(map(len, times.values())) // every)
         predictors: dict[Any, Predictor] = {}
+        stop = threading.Event()
 
         def analyze(camera):
             each = networks[camera]
             mark = {
                 "video": file_digest(take.videos[camera]), "weights": each.digest,
-                "batch_size": batch_size, "follow": follow, "every": every, "shrink": shrink,
+                "confidence": each.confidence.to_dict(), "batch_size": batch_size,
+                "follow": follow, "every": every, "shrink": shrink,
                 "n_frames": len(times[camera]), "chunk_frames": CHUNK_FRAMES,
                 "version": origin["version"],
             }  # fmt: skip
@@ -135,14 +150,19 @@ def analyze_recording(
                 predictor = predictors[key]
                 used = predictor.prepare(sizes[camera])
                 write_text(parts / "engine.txt", f"{used} {predictor.batch_size}")
-                _analyze_video(chunks, take.videos[camera], sizes[camera], predictor, follow)
+                _analyze_video(chunks, take.videos[camera], sizes[camera], predictor, follow, stop)
             return chunks.joined(len(project.skeleton.keypoints))
 
         cameras = list(take.videos)
         # the first alone, as it chooses the engine
         found = {cameras[0]: analyze(cameras[0])}
         with ThreadPoolExecutor(at_once) as pool:
-            found |= zip(cameras[1:], pool.map(analyze, cameras[1:]), strict=True)
+            try:
+                analyzed = (pool.map if at_once > 1 else map)(analyze, cameras[1:])
+                found |= zip(cameras[1:], analyzed, strict=True)
+            except BaseException:
+                stop.set()  # the other videos end with the batch that they are at
+                raise
         origin["engine"] = _engine(parts, chosen)[0]
         if any(file_digest(v) != origin["inputs"][c]["digest"] for c, v in take.videos.items()):
             raise DataError(
@@ -151,7 +171,7 @@ def analyze_recording(
             )
         common, places = match_times(times, take)
         keypoints = _matched(found, common, places, take, project, sizes)
-        origin["applied_offsets"] = _applied(times, common, places, take)
+        origin["applied_offsets"] = applied_lateness(times, common, places, take)
         save_keypoints_2d(path, keypoints, origin)
         shutil.rmtree(parts, ignore_errors=True)
     return _outcome(path, keypoints, project.pcutoff, "analysed")
@@ -165,7 +185,9 @@ def _engine(parts, wanted, n_frames=_WORTH_TRYING):
     path = parts / "engine.txt"
     if path.is_file():
         name, _, batch = path.read_text(encoding="utf-8").strip().partition(" ")
-        return (name if wanted == "auto" else wanted), int(batch or 8)
+        if wanted in ("auto", name):
+            return name, int(batch or 8)
+        shutil.rmtree(parts)
     if n_frames < _WORTH_TRYING:
         return ("float32" if wanted == "auto" else wanted), 8
     return wanted, None
@@ -191,6 +213,29 @@ def _by_camera(networks, take, name):
     return {camera: networks.get(camera, shared) for camera in take.cameras}
 
 
+def _warn_of_scaled(networks, sizes, shrink):
+    """Warn of videos in which the animal is likely much larger or smaller than it was learnt."""
+    for camera, size in sizes.items():
+        learnt = networks[camera].image_sizes
+        factors = [np.divide(size, each) for each in learnt]
+        # a picture of other proportions was cut, which changes no sizes in it
+        scaled = [factor[0] for factor in factors if abs(np.log(factor[0] / factor[1])) < 0.02]
+        # who shrinks frames knows that the animal is smaller then, or wants it as it was learnt
+        fits = [abs(np.log(each)) for factor in scaled for each in (factor, shrink * factor)]
+        if not fits or min(fits) < np.log(_SAME_SIZE):
+            continue
+        factor = min(scaled, key=lambda each: abs(np.log(each)))
+        shown = ", ".join(f"{width}x{height}" for width, height in learnt[:3])
+        advice = f"Give shrink={1 / factor:.2g}" if factor > 1 else "Take a larger video"
+        warnings.warn(
+            f"The video of {camera!r} has {size[0]}x{size[1]} pixels and the network learnt from "
+            f"images of {shown}: the animal is probably {factor:.2g} times as large as it was "
+            f"learnt. {advice}, or label frames of this size too and train again.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
 class _Chunks:
     """The parts of one video's result, in files that are whole and say what they are of."""
 
@@ -199,7 +244,7 @@ class _Chunks:
     ):
         from pose3d.formats.tensors import load_tensors
 
-        self._folder, self._camera, self._mark = folder, camera, mark
+        self._folder, self.camera, self._mark = folder, camera, mark
         self.n_frames, self._every = n_frames, every
         self._found: dict[int, dict[str, np.ndarray]] = {}
         for number in range(-(-n_frames // CHUNK_FRAMES)):
@@ -214,7 +259,7 @@ class _Chunks:
                 self._found[number] = groups["predictions"]
 
     def _path(self, number):
-        return self._folder / f"{self._camera}-{number:06d}.h5"
+        return self._folder / f"{self.camera}-{number:06d}.h5"
 
     def missing(self) -> list[int]:
         """Return the numbers of the frames that are still to be analysed."""
@@ -243,27 +288,34 @@ class _Chunks:
         return xy, likelihood, covariance
 
 
-def _analyze_video(chunks, video, image_size, predictor, follow):
-    """Analyse what is missing of a video, part by part."""
+def _analyze_video(chunks, video, image_size, predictor, follow, stop):
+    """Analyse what is missing of a video, part by part, until it is told to stop."""
     from calibration.video import read_frames
 
     missing = chunks.missing()
     n_keypoints = len(predictor.spec.keypoints)
-    with tqdm(
-        total=len(missing), unit="frame",
-        desc=f"analyze {chunks._camera}", disable=None,
-    ) as bar:  # fmt: skip
-        wanted = None if len(missing) == chunks.n_frames else missing
-        frames = read_frames(video, frames=wanted, pixels=predictor.spec.pixels)
-        pending: dict[int, list] = {number // CHUNK_FRAMES: [] for number in missing}
-        for batch in predictor.stream(frames, image_size, cut=CHUNK_FRAMES, follow=follow):
+    wanted = None if len(missing) == chunks.n_frames else missing
+    frames = read_frames(video, frames=wanted, pixels=predictor.spec.pixels)
+    pending: dict[int, list] = {number // CHUNK_FRAMES: [] for number in missing}
+    # closed, as an error that is kept would keep it and its thread
+    with (
+        tqdm(
+            total=len(missing), unit="frame", desc=f"analyze {chunks.camera}", disable=None
+        ) as bar,
+        contextlib.closing(
+            predictor.stream(frames, image_size, cut=CHUNK_FRAMES, follow=follow)
+        ) as batches,
+    ):  # fmt: skip
+        for batch in batches:
+            if stop.is_set():
+                return
             number = int(batch.frames[0]) // CHUNK_FRAMES
             for earlier in [n for n in pending if n < number]:
                 chunks.add(earlier, *_stacked(pending.pop(earlier), n_keypoints))
             pending[number].append(batch)
             bar.update(len(batch.frames))
-        for number in list(pending):
-            chunks.add(number, *_stacked(pending.pop(number), n_keypoints))
+    for number in list(pending):
+        chunks.add(number, *_stacked(pending.pop(number), n_keypoints))
 
 
 def _stacked(batches, n_keypoints):
@@ -277,74 +329,6 @@ def _stacked(batches, n_keypoints):
             np.zeros((*empty.shape, 2, 2)),
         )
     return tuple(np.concatenate(part) for part in zip(*batches, strict=True))
-
-
-def match_times(
-    times: dict[str, np.ndarray], take: Recording
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Say which frames of several videos were taken at the same moment.
-
-    The camera with the most frames gives the moments; of each other camera the frame nearest in
-    time belongs to it, if it is within half a frame.
-
-    Parameters
-    ----------
-    times : dict of str to ndarray of shape (n_frames,)
-        Times of each camera's frames, in seconds since its first.
-    take : Recording
-        Gives by how much each camera is late.
-
-    Returns
-    -------
-    common : ndarray of shape (n_moments,)
-        Times of the moments.
-    places : dict of str to ndarray of int of shape (n_moments,)
-        Each camera's frame at each moment; -1 where it has none. A `DataWarning` says so.
-    """
-    clocks = {
-        camera: times[camera] - offset
-        for camera, offset in zip(take.cameras, take.offsets, strict=True)
-    }
-    leader = max(clocks, key=lambda camera: len(clocks[camera]))
-    common = clocks[leader]
-    step = np.median(np.diff(common)) if len(common) > 1 else np.inf
-    places, without = {}, []
-    for camera, clock in clocks.items():
-        after = np.clip(np.searchsorted(clock, common), 1, max(1, len(clock) - 1))
-        before = after - 1
-        after = np.minimum(after, len(clock) - 1)
-        nearer = common - clock[before] <= clock[after] - common
-        nearest = np.where(nearer, before, after)
-        # a little more than half a frame, as stamps are rounded to milliseconds
-        near = np.abs(clock[nearest] - common) <= 0.5 * step + 1e-3
-        places[camera] = np.where(near, nearest, -1)
-        if not near.all():
-            without.append(
-                f"{camera!r} has {len(clock)} frames and none at {np.count_nonzero(~near)} of the "
-                f"{len(common)} moments (the first at {common[~near][0]:.3f} s)"
-            )
-    if without:
-        warnings.warn(
-            f"The videos of {take.name!r} do not have the same moments, which are those of "
-            f"{leader!r}: {'; '.join(without)}. Its keypoints are missing there. If the cameras "
-            "were started apart, set the recording's offsets.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return common, places
-
-
-def _applied(times, common, places, take):
-    """Return the lateness that matching whole frames has taken into account, by camera."""
-    applied = {}
-    for camera, offset in zip(take.cameras, take.offsets, strict=True):
-        there = places[camera] >= 0
-        clock = times[camera][places[camera][there]] - offset
-        left = float(np.median(clock - common[there])) if there.any() else 0.0
-        # stamps are rounded: what is below a hundredth of a frame is none
-        step = float(np.median(np.diff(common))) if len(common) > 1 else 0.0
-        applied[camera] = float(offset) + (left if abs(left) > 0.01 * step else 0.0)
-    return applied
 
 
 def _matched(found, common, places, take, project, sizes):

@@ -81,12 +81,8 @@ def extract_frames(
 def _one(project, take, count, method, frames, times, apart, look_at, seed):
     """Choose from one recording and write its pictures; return a line of the table."""
     from pose3d import sampling
-    from pose3d.steps.frame_pictures import (
-        pictured,
-        recording_moments,
-        small_pictures,
-        write_moments,
-    )
+    from pose3d.steps.frame_pictures import pictured, small_pictures, write_moments
+    from pose3d.steps.moments import recording_moments
 
     moments = recording_moments(take)
     n_moments = len(moments.times)

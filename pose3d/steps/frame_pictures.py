@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
@@ -10,48 +9,7 @@ from tqdm import tqdm
 from calibration.errors import DataError, DataWarning
 from calibration.recordings import Recording
 from pose3d.project import Project, frame_number
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """The moments of a recording.
-
-    Attributes
-    ----------
-    times : ndarray of shape (n_moments,)
-        Seconds since its start.
-    frames : dict of str to ndarray of int of shape (n_moments,)
-        Each camera's frame; -1 where it has none.
-    """
-
-    times: np.ndarray
-    frames: dict[str, np.ndarray]
-
-
-def recording_moments(take: Recording) -> Moments:
-    """Match the frames of a recording's videos.
-
-    Raises
-    ------
-    DataError
-        If the recording has no videos, or one is not there.
-    """
-    from calibration.video import frame_times
-    from pose3d.steps.analysis import match_times
-
-    if not take.videos:
-        raise DataError(
-            f"The recording {take.name!r} has no videos to take frames from; it was imported "
-            "without. Add its videos with add-recording --overwrite."
-        )
-    for camera, path in take.videos.items():
-        if not path.exists():
-            raise DataError(
-                f"The video of {camera!r}, {path}, is not there. Put it there, or say in "
-                "config.yaml where it is (pose3d: recordings)."
-            )
-    times, frames = match_times({c: frame_times(v) for c, v in take.videos.items()}, take)
-    return Moments(times, frames)
+from pose3d.steps.moments import Moments
 
 
 def pictured(project: Project, take: Recording, moments: Moments) -> set[int]:

@@ -43,7 +43,8 @@ def extract_outlier_frames(
     from pose3d.formats.keypoints import load_keypoints_2d, load_keypoints_3d
     from pose3d.outliers import METHODS, choose_outliers, find_outliers
     from pose3d.project import Project
-    from pose3d.steps.frame_pictures import pictured, recording_moments, write_moments
+    from pose3d.steps.frame_pictures import pictured, write_moments
+    from pose3d.steps.moments import recording_moments
 
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1.")

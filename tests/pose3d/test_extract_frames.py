@@ -7,7 +7,8 @@ from calibration.errors import DataError
 from calibration.video import VideoWriter, read_image
 from pose3d import sampling, steps
 from pose3d.project import Project
-from pose3d.steps.frame_pictures import pictured, recording_moments
+from pose3d.steps.frame_pictures import pictured
+from pose3d.steps.moments import recording_moments
 
 CAMERAS = ("left", "top")
 

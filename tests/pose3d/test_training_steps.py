@@ -22,6 +22,7 @@ from pose3d.labels import LabeledFrames
 from pose3d.networks.storage import load_networks
 from pose3d.project import Project, load_labels, save_labels
 from pose3d.steps import analysis
+from pose3d.steps.moments import match_times
 
 CAMERAS = ("left", "top")
 N_FRAMES = {"left": 60, "top": 56}
@@ -217,7 +218,7 @@ def test_an_analysis_goes_on_where_it_stopped_and_gives_the_same(project, analyz
     def add(self, number, *arrays):
         if len(saved) == 5:
             raise KeyboardInterrupt
-        saved.append((self._camera, number))
+        saved.append((self.camera, number))
         whole_add(self, number, *arrays)
 
     whole_add = analysis._Chunks.add
@@ -230,7 +231,7 @@ def test_an_analysis_goes_on_where_it_stopped_and_gives_the_same(project, analyz
     rest = []
 
     def note(self, number, *arrays):
-        rest.append((self._camera, number))
+        rest.append((self.camera, number))
         whole_add(self, number, *arrays)
 
     monkeypatch.setattr(analysis._Chunks, "add", note)
@@ -355,7 +356,7 @@ def test_frames_are_matched_by_time(clocks, offsets, expected):
     take = Recording("take", {camera: f"{camera}.mp4" for camera in clocks}, offsets)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        common, places = analysis.match_times(clocks, take)
+        common, places = match_times(clocks, take)
     np.testing.assert_array_equal(common, clocks["a"])
     assert {camera: place.tolist() for camera, place in places.items()} == expected
     assert bool(told) == any(-1 in place for place in expected.values())
