@@ -52,6 +52,12 @@ class Augmentation:
     occlusion_share: float = 0.1
     compression_share: float = 0.1
 
+    def __post_init__(self):
+        if not 0 <= self.rotation_degrees <= 360:
+            raise ValueError(
+                f"rotation is {self.rotation_degrees}; expected 0 to 180 degrees either way."
+            )
+
 
 def augment(
     image: np.ndarray,

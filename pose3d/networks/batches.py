@@ -18,6 +18,23 @@ from pose3d.scoremaps import Targets, encode
 _MOST_UNREADABLE = 0.1
 
 
+def spread_out(n_images: int, most: int) -> np.ndarray:
+    """Choose images from first to last: they lie camera by camera, and all shall count.
+
+    Parameters
+    ----------
+    n_images : int
+        How many there are.
+    most : int
+        How many to choose at most.
+
+    Returns
+    -------
+    ndarray of int of shape (n_chosen,)
+    """
+    return np.linspace(0, n_images - 1, min(n_images, most)).round().astype(int)
+
+
 class Examples:
     """Labelled images at a network's scale, kept in memory as far as they fit.
 

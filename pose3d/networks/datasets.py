@@ -166,6 +166,7 @@ def split_labels(
     test_images: Sequence[str] = (),
     limit: int | None = None,
     iteration: int | None = None,
+    numbers: np.ndarray | None = None,
 ) -> Split:
     """Divide labelled images into those to train and those to test on.
 
@@ -191,6 +192,8 @@ def split_labels(
         the test images are those of no limit, so that errors can be compared.
     iteration : int, optional
         Noted in the split.
+    numbers : ndarray of int of shape (n_images,), optional
+        Number of each image's moment, where cameras are late; its frame's unless given.
 
     Raises
     ------
@@ -209,16 +212,17 @@ def split_labels(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; expected at least 1.")
     # images without a frame number are moments of their own
+    numbers = labels.frames if numbers is None else numbers
     keys = [
-        (recording, frame) if frame >= 0 else (image,)
-        for image, recording, frame in zip(
-            labels.images, labels.recordings, labels.frames.tolist(), strict=True
+        (recording, number) if frame >= 0 else (image,)
+        for image, recording, frame, number in zip(
+            labels.images, labels.recordings, labels.frames, numbers.tolist(), strict=True
         )
     ]
     moments = list(dict.fromkeys(keys))
     order = [moments[i] for i in np.random.default_rng(seed).permutation(len(moments))]
     if test_from is not None:
-        tested = labels.frames >= test_from
+        tested = numbers >= test_from
         if tested.all() or not tested.any():
             raise DataError(
                 f"Frame numbers of the labelled images are {labels.frames.min()} to "
@@ -297,8 +301,13 @@ def load_split(path: Path) -> Split:
     Raises
     ------
     DataError
-        If the file is damaged or is no split.
+        If the file is absent, damaged or no split.
     """
+    if not path.is_file():
+        raise DataError(
+            f"There is no {path}, which says what images a network is trained and tested on. Make "
+            "it with create-training-dataset, or restore it."
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:

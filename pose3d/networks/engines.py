@@ -13,6 +13,7 @@ XLA is not among them: on a processor it takes 1.2 to 7 times as long.
 """
 
 import importlib.util
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ ENGINES = ("plain", "float32", "bfloat16", "openvino")
 
 #: From an image batch of uint8 to the arrays that the network's head gives.
 Engine = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+_LOG = logging.getLogger(__name__)
 
 #: Batches that are tried.
 _BATCH_SIZES = (8, 16, 32, 64, 128)
@@ -80,6 +83,9 @@ def available_engines() -> tuple[str, ...]:
 def quickest_engine(model: keras.Model, head: Callable, shape: tuple[int, ...]) -> str:
     """Try every engine that is here on a batch, and name the quickest.
 
+    One that fails, as an installation that does not fit this processor, is left out; float32 must
+    not.
+
     Parameters
     ----------
     model, head, shape
@@ -91,9 +97,14 @@ def quickest_engine(model: keras.Model, head: Callable, shape: tuple[int, ...]) 
     batch = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     times = {}
     for name in names:
-        run = compile_engine(model, head, shape, name)
-        run(batch)
-        times[name] = min(_seconds(run, batch) for _ in range(4))
+        try:
+            run = compile_engine(model, head, shape, name)
+            run(batch)
+            times[name] = min(_seconds(run, batch) for _ in range(4))
+        except Exception as error:  # whatever another library raises
+            if name == "float32":
+                raise
+            _LOG.info("The engine %s does not work here: %s", name, error)
     best = min(times, key=times.get)
     return best if times[best] < _WORTHWHILE * times["float32"] else "float32"
 

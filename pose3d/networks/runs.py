@@ -17,7 +17,7 @@ from calibration.files import file_digest, write_text
 from pose3d.confidence import Confidence, learn_confidence
 from pose3d.labels import LabeledFrames
 from pose3d.metrics import animal_sizes
-from pose3d.networks.batches import Examples
+from pose3d.networks.batches import Examples, spread_out
 from pose3d.networks.checkpoints import History, check_same_run
 from pose3d.networks.datasets import labels_digest
 from pose3d.networks.engine import keras
@@ -31,6 +31,12 @@ RIGHT_WITHIN = 0.1
 
 #: Held-out images from which a network's confidence is learnt.
 _MOST_MEASURED = 400
+
+#: What a training leaves, the file first that makes a network whole, and what was measured of it.
+_LEFT_BEHIND = (
+    "network.json", "training.json", "weights.h5", "history.csv", "learning-curve.html",
+    "evaluation.json", "evaluation.html", "evaluation.csv", "evaluation-images.csv",
+)  # fmt: skip
 
 #: Rows of history.csv, about.
 _CURVE_POINTS = 400
@@ -77,6 +83,7 @@ class Run:
             "n_test": len(self.test),
             "labels": labels_digest(self.train) + labels_digest(self.test),
             "weights": file_digest(self.pretrained) if self.pretrained else None,
+            "mirrored": self.mirrored.tolist() if self.settings.augmentation.flip else None,
         }
 
 
@@ -109,13 +116,9 @@ def perform(
     DataError
         If a training with other settings was begun there, or the labels do not suffice.
     """
+    check_enough(run)
     if restart:
         clear(folder)
-    if len(run.train) < 2:
-        raise DataError(
-            f"{len(run.train)} images of {', '.join(run.cameras)} are labelled and for training; "
-            "two are needed at least, and 50 to be any good. Label more frames."
-        )
     begun, checkpoints = folder / "training.json", folder / "checkpoints"
     content = run.to_dict()
     if begun.is_file():
@@ -171,6 +174,21 @@ def perform(
     return load_networks(folder)[run.cameras[0]]
 
 
+def check_enough(run: Run) -> None:
+    """Check that there is something to train on.
+
+    Raises
+    ------
+    DataError
+        If fewer than two images are.
+    """
+    if len(run.train) < 2:
+        raise DataError(
+            f"{len(run.train)} images of {', '.join(run.cameras)} are labelled and for training; "
+            "two are needed at least, and 50 to be any good. Label more frames."
+        )
+
+
 def measure_confidence(
     model: keras.Model, tests: Examples, untrained: tuple[str, ...], *, absent: bool
 ) -> Confidence:
@@ -187,10 +205,10 @@ def measure_confidence(
     absent : bool
         Whether a keypoint without a label is hidden, so that finding it is wrong.
     """
-    some = range(min(len(tests), _MOST_MEASURED))
+    some = spread_out(len(tests), _MOST_MEASURED)
     predictor = Predictor(model, tests.spec)
     xy, raw, shape = predictor.predict_shrunk([tests.image(i) for i in some])
-    labels = tests.xy[: len(xy)]
+    labels = tests.xy[some]
     error = xy - labels
     size = animal_sizes(labels)[:, np.newaxis]
     with np.errstate(invalid="ignore"):
@@ -201,8 +219,8 @@ def measure_confidence(
 
 
 def clear(folder: Path) -> None:
-    """Remove what a training left in a folder, and nothing else."""
-    for name in ("network.json", "training.json", "weights.h5", "history.csv"):
+    """Remove what a training and its evaluation left in a folder, and nothing else."""
+    for name in _LEFT_BEHIND:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

@@ -103,8 +103,14 @@ def load_networks(folder: Path) -> dict[str, PoseNetwork]:
     FileNotFoundError
         If no network is there.
     DataError
-        If a file is damaged or is not what it should be; the message names file and field.
+        If a file is damaged or is not what it should be, the message names file and field; or if
+        not all cameras' networks are trained yet.
     """
+    if waiting := unfinished(folder):
+        raise DataError(
+            f"The training in {folder} is not done: there is no network for {', '.join(waiting)} "
+            "yet. Give the same train-network command again; it goes on where it stopped."
+        )
     networks = {}
     for path in network_files(folder):
         network = _load_network(path)
@@ -123,6 +129,14 @@ def network_files(folder: Path) -> list[Path]:
     if own.is_file() or not folder.is_dir():
         return [own] if own.is_file() else []
     return sorted(folder.glob("*/network.json"))
+
+
+def unfinished(folder: Path) -> list[str]:
+    """List the cameras whose own network is not trained to the end, where others' are."""
+    if (folder / "network.json").is_file() or not network_files(folder):
+        return []
+    begun = {path.parent.name for path in folder.glob("*/training.json")}
+    return sorted(begun - {path.parent.name for path in network_files(folder)})
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training: seeded batches, AdamW, averaged weights, checkpoints that survive a kill."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 from calibration.errors import DataError
 from pose3d.networks.architecture import build_model, freeze_normalization, initialize
 from pose3d.networks.augmentation import Augmentation
-from pose3d.networks.batches import Batch, Examples, make_batch
+from pose3d.networks.batches import Batch, Examples, make_batch, spread_out
 from pose3d.networks.checkpoints import History, load_checkpoint, save_checkpoint
 from pose3d.networks.engine import keras, tf
 from pose3d.networks.inference import Predictor
@@ -115,6 +116,12 @@ class TrainingSettings:
             raise ValueError(
                 f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}."
             )
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; expected 0 or more.")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(
+                f"checkpoint_seconds is {self.checkpoint_seconds}; expected 0 or more."
+            )
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience is {self.patience}; expected at least 1 trial.")
         if self.minutes is not None and not self.minutes > 0:
@@ -215,13 +222,15 @@ def train(
             saved(history)
 
     last_save = clock = time.monotonic()
-    batches = prefetch(make, range(history.step, settings.steps))
-    with Interruption() as interruption:
+    # closed, as an error that is kept would keep it and its thread
+    with (
+        contextlib.closing(prefetch(make, range(history.step, settings.steps))) as batches,
+        Interruption() as interruption,
+    ):
         while settings.share_done(history) < 1:
             batch = next(batches)
             loss = trainer.step(batch, settings.rate(history), history.step)
             if not np.isfinite(loss):
-                batches.close()
                 raise DataError(_not_finite(loss, batch, examples, folder))
             history.losses.append(loss)
             now = time.monotonic()
@@ -236,10 +245,8 @@ def train(
                 save()
                 last_save = time.monotonic()
             if interruption.signal:
-                batches.close()
                 interruption.end()
             clock = time.monotonic()
-    batches.close()
     return trainer.averaged, history
 
 
@@ -367,11 +374,12 @@ class _Trial:
         self._tests = tests
         if tests:
             self._predictor = Predictor(model, tests.spec, engine="plain")
-            self._images = [tests.image(i) for i in range(min(len(tests), _MOST_TESTS))]
+            self._some = spread_out(len(tests), _MOST_TESTS)
+            self._images = [tests.image(i) for i in self._some]
 
     def mean_error_px(self):
         """Return the mean distance to the labels in pixels of the original images."""
         xy = self._predictor.predict_shrunk(self._images).xy
-        distances = np.linalg.norm(xy - self._tests.xy[: len(xy)], axis=-1)
+        distances = np.linalg.norm(xy - self._tests.xy[self._some], axis=-1)
         known = distances[np.isfinite(distances)]
         return float(known.mean() / self._tests.spec.scale) if known.size else 0.0

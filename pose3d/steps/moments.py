@@ -2,11 +2,16 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calibration.errors import DataError, DataWarning
 from calibration.recordings import Recording
+from pose3d.labels import LabeledFrames
+
+if TYPE_CHECKING:  # slow to import, and the command line starts with this module
+    from pose3d.project import Project
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,3 +128,30 @@ def applied_lateness(times, common, places, take):
         step = float(np.median(np.diff(common))) if len(common) > 1 else 0.0
         applied[camera] = float(offset) + (left if abs(left) > 0.01 * step else 0.0)
     return applied
+
+
+def moment_numbers(project: "Project", labels: LabeledFrames) -> np.ndarray:
+    """Tell which labelled images are of one moment, also where a camera is late.
+
+    Parameters
+    ----------
+    project : Project
+        Says by how much cameras are late.
+    labels : LabeledFrames
+        The labelled images.
+
+    Returns
+    -------
+    ndarray of int of shape (n_images,)
+        Frame numbers by the clock of cameras that are not late; an image's own where it cannot be
+        told how many frames its camera is late.
+    """
+    from pose3d.labeling.moments import late_frames
+
+    numbers = labels.frames.copy()
+    recordings, cameras = np.array(labels.recordings), np.array(labels.cameras)
+    for name in sorted(set(labels.recordings)):
+        late, _ = late_frames(project.recordings.get(name), project.cameras)
+        for camera, frames in late.items():
+            numbers[(recordings == name) & (cameras == camera)] -= frames
+    return numbers

@@ -4,6 +4,7 @@ import os
 
 from calibration.errors import DataError
 from calibration.results import Outcome
+from pose3d.steps.moments import moment_numbers
 
 
 def create_training_dataset(
@@ -29,7 +30,8 @@ def create_training_dataset(
     train_fraction : float
         Share of the moments to train on; the project's TrainingFraction unless told.
     test_from : int
-        Test on the frames of this number and above, instead of a random choice.
+        Test on the frames of this number and above, by the clock of cameras that are not late,
+        instead of a random choice.
     test_recordings : list of str
         Test on these recordings and train on the others, instead of a random choice.
     like : str
@@ -53,17 +55,17 @@ def create_training_dataset(
     )
     from pose3d.project import Project
 
+    if shuffles < 1:
+        raise ValueError(f"shuffles is {shuffles}; expected at least 1.")
     project = Project.load(project)
     labels = single_animal_labels(project)
     kept: tuple[str, ...] = ()
     if like is not None:
-        path = project.network_folder(like) / "split.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no split {path} to keep the test images of.")
-        kept = load_split(path).test
+        kept = load_split(project.network_folder(like) / "split.json").test
+    numbers = moment_numbers(project, labels)
     save_iteration(project, labels)
     table, figures = [], {}
-    for shuffle in range(max(1, shuffles)):
+    for shuffle in range(shuffles):
         each = name if shuffle == 0 else f"{name}-{shuffle + 1}"
         folder = project.network_folder(each)
         path = folder / "split.json"
@@ -76,6 +78,7 @@ def create_training_dataset(
             test_images=kept,
             limit=limit,
             iteration=project.iteration,
+            numbers=numbers,
         )
         if any(folder.glob("**/training.json")) and path.is_file() and load_split(path) != split:
             raise DataError(

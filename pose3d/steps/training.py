@@ -13,6 +13,7 @@ import numpy as np
 from calibration.errors import DataError, DataWarning
 from calibration.files import provenance
 from calibration.results import Outcome
+from pose3d.steps.moments import moment_numbers
 
 #: Learning rates: from scratch, and from pretrained weights. From scratch, with a cosine over 2500
 #: steps, 0.002, 0.005 and 0.01 gave 2.40, 2.09 and 2.24 px on images kept from training.
@@ -125,7 +126,8 @@ def train_network(
             stacklevel=2,
         )
     flip = bool(project.skeleton.symmetric) if flip is None else flip
-    rate = learning_rate or (_PRETRAINED_RATE if weights else _RATE)
+    usual = _PRETRAINED_RATE if weights else _RATE
+    rate = usual if learning_rate is None else learning_rate
     arguments = {
         "name": name, "backbone": backbone, "weights": weights, "per_view": per_view,
         "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop_size": crop_size,
@@ -147,11 +149,11 @@ def train_network(
         train_indices, test_indices = split.indices(labels)
         present = tuple(c for c in project.cameras if c in set(labels.cameras))
         groups = {camera: (camera,) for camera in present} if per_view else {"": present}
-        _clear_other_kind(folder, per_view, restart)
+        planned = {}
         for subfolder, cameras in groups.items():
             of_cameras = np.isin(labels.cameras, cameras)
             place = folder / subfolder
-            run = _run(
+            planned[place] = _run(
                 project,
                 cameras,
                 labels.at(train_indices[of_cameras[train_indices]]),
@@ -159,7 +161,10 @@ def train_network(
                 arguments | {"precision": _precision(place, precision, backbone, restart)},
                 checkpoint_seconds,
             )
-            with Progress(run, ", ".join(cameras)) as progress:
+            runs.check_enough(planned[place])
+        _clear_other_kind(folder, per_view, restart)
+        for place, run in planned.items():
+            with Progress(run, ", ".join(run.cameras)) as progress:
                 network = runs.perform(
                     run, place, origin=origin, restart=restart,
                     progress=progress, saved=functools.partial(save_curve, place),
@@ -204,7 +209,11 @@ def _split(project, name, labels, seed):
     path = project.network_folder(name) / "split.json"
     if not path.is_file():
         made = split_labels(
-            labels, train_fraction=project.train_fraction, seed=seed, iteration=project.iteration
+            labels,
+            train_fraction=project.train_fraction,
+            seed=seed,
+            iteration=project.iteration,
+            numbers=moment_numbers(project, labels),
         )
         save_iteration(project, labels)
         save_split(path, made)
@@ -237,7 +246,7 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
     from pose3d.networks.weights import fetch_imagenet_weights
 
     if arguments["patience"]:
-        kept, held = _held_out(train, arguments["seed"])
+        kept, held = _held_out(project, train, arguments["seed"])
         train, test = train.at(kept), train.at(held)
     xy = train.xy[:, 0]
     scale, rotation = arguments["scale"], arguments["rotation"]
@@ -252,7 +261,9 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
     if scale is None:
         sizes = _image_sizes(project, train)
         spec = replace(spec, scale=choices.choose_scale(xy, sizes, spec.multiple))
-    crop_size = arguments["crop_size"] or choices.choose_crop_size(xy, spec.scale, spec.multiple)
+    crop_size = arguments["crop_size"]
+    if crop_size is None:
+        crop_size = choices.choose_crop_size(xy, spec.scale, spec.multiple)
     if crop_size % spec.multiple:
         raise ValueError(
             f"crop_size is {crop_size}; {spec.backbone} needs a multiple of {spec.multiple}."
@@ -310,11 +321,12 @@ def _precision(folder, wanted, backbone, restart):
     return quicker_precision(backbone)
 
 
-def _held_out(train, seed):
+def _held_out(project, train, seed):
     """Divide images for training into nine tenths and one, by moments."""
     from pose3d.networks.datasets import split_labels
 
-    return split_labels(train, train_fraction=0.9, seed=seed).indices(train)
+    numbers = moment_numbers(project, train)
+    return split_labels(train, train_fraction=0.9, seed=seed, numbers=numbers).indices(train)
 
 
 def _image_sizes(project, labels):

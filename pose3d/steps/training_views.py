@@ -1,6 +1,7 @@
 """What a training shows: a bar in the terminal, a page with its curve and what it finds."""
 
 import contextlib
+import re
 
 import numpy as np
 from tqdm import tqdm
@@ -9,6 +10,12 @@ from calibration.errors import DataError
 from calibration.files import write_text
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+
+#: Around what a page shows under the curve.
+_BEGIN, _END = "<!-- found -->", "<!-- end of found -->"
+
+#: A page whose curve was lost; history.csv has it in numbers.
+_EMPTY = '<!doctype html><html><head><meta charset="utf-8"></head><body></body></html>'
 
 
 class Progress:
@@ -65,11 +72,12 @@ def save_page(folder, run, network):
     """Put what the finished network finds on some images under its learning curve."""
     from calibration.video import read_image
     from pose3d import pages
+    from pose3d.networks.batches import spread_out
     from pose3d.networks.inference import Predictor
     from pose3d.skeleton import Skeleton
 
     labels = run.test if len(run.test) else run.train
-    some = np.unique(np.linspace(0, len(labels) - 1, min(12, len(labels))).round().astype(int))
+    some = spread_out(len(labels), 12)
     images, captions, shown = [], [], []
     for i in some:
         with contextlib.suppress(DataError, OSError):
@@ -84,11 +92,14 @@ def save_page(folder, run, network):
     for image, i, xy in zip(images, shown, found.xy, strict=True):
         drawn.append(pages.compare_points(image, labels.xy[i, 0], xy, skeleton))
         error = np.linalg.norm(xy - labels.xy[i, 0], axis=-1)
-        captions.append(f"{labels.images[i]}: {np.nanmean(error):.1f} px on average")
+        known = error[np.isfinite(error)]
+        told = f"{known.mean():.1f} px on average" if len(known) else "nothing to compare"
+        captions.append(f"{labels.images[i]}: {told}")
     path = folder / "learning-curve.html"
     kind = "test" if len(run.test) else "training"
     note = f"Some {kind} images. Ring: label; cross: network; a line joins them."
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8") if path.is_file() else _EMPTY
+    text = re.sub(f"{_BEGIN}.*{_END}", "", text, flags=re.DOTALL)  # of a training done before
     part = pages.heading("What it finds", note) + pages.pictures(drawn, captions)
-    part = f"<style>{pages.STYLE}</style>{part}"
+    part = f"{_BEGIN}<style>{pages.STYLE}</style>{part}{_END}"
     write_text(path, text.replace("</body>", f"{part}</body>", 1))

@@ -74,3 +74,18 @@ def test_a_window_follows_the_animal_and_is_left_where_it_is_lost():
     assert not follower.trusts(edge, sure)  # it may go on outside
     follower.learn(xy, sure * 0, whole=True)
     assert follower.window is None
+
+
+def test_an_engine_that_fails_is_not_the_quickest(monkeypatch):
+    def compile_engine(model, head, shape, engine):
+        if engine == broken:
+            raise RuntimeError("this processor has no such instruction")
+        return lambda batch: ()
+
+    monkeypatch.setattr(engines, "available_engines", lambda: ("float32", "bfloat16"))
+    monkeypatch.setattr(engines, "compile_engine", compile_engine)
+    broken = "bfloat16"
+    assert engines.quickest_engine(None, None, (1, 8, 8, 1)) == "float32"
+    broken = "float32"
+    with pytest.raises(RuntimeError, match="no such instruction"):
+        engines.quickest_engine(None, None, (1, 8, 8, 1))

@@ -1,0 +1,210 @@
+"""Trainings that are repeated, changed, or asked for what they cannot give."""
+
+import re
+import threading
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import DataError, DataWarning
+from calibration.video import VideoWriter, write_image
+from pose3d import steps
+from pose3d.labels import LabeledFrames
+from pose3d.networks import backbones, runs, training
+from pose3d.networks.architecture import build_model, initialize
+from pose3d.networks.batches import Examples, spread_out
+from pose3d.networks.datasets import load_split
+from pose3d.networks.spec import NetworkSpec
+from pose3d.networks.storage import load_networks
+from pose3d.project import Project, load_labels, save_labels
+
+KEYPOINTS = ("left_ear", "right_ear", "left_eye", "right_eye")
+QUICK = {"steps": 2, "batch_size": 2, "crop_size": 64, "scale": 1.0, "precision": "float32"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """What is tested here does not depend on the size of the network; its tracing takes time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "_LEVELS", (16, 24, 32))
+        yield
+
+
+@pytest.fixture
+def project(tmp_path, rng):
+    """Ten labelled pictures of each of two cameras; ears are partners, eyes are not yet."""
+    folder = tmp_path / "project"
+    steps.create_project(
+        folder, cameras=["left", "top"], keypoints=list(KEYPOINTS),
+        symmetric=["left_ear:right_ear"],
+    )  # fmt: skip
+    images = [f"labeled-data/take_{c}/img{i:05d}.png" for c in ("left", "top") for i in range(10)]
+    for image in images:
+        blur = cv2.GaussianBlur(rng.normal(128, 60, (64, 80)), (0, 0), 2)
+        write_image(folder / image, np.clip(blur, 0, 255).astype(np.uint8))
+    label(folder, images, rng.uniform([10, 10], [70, 50], (20, 1, 4, 2)))
+    return folder
+
+
+def label(folder, images, xy):
+    loaded = Project.load(folder)
+    cameras = [image.split("/")[1].removeprefix("take_") for image in images]
+    names = (["take"] * len(images), cameras, [int(image[-9:-4]) for image in images])
+    save_labels(loaded, LabeledFrames(xy, images, *names, loaded.individuals, KEYPOINTS))
+
+
+def test_training_again_changes_no_page_and_mends_one_that_is_gone(project):
+    page = steps.train_network(project, **QUICK).path
+    before = page.stat().st_size
+    steps.train_network(project, **QUICK)
+    assert page.stat().st_size == before
+    page.unlink()
+    steps.train_network(project, **QUICK)
+    assert "What it finds" in page.read_text(encoding="utf-8")
+
+
+def test_other_partners_are_another_training(project):
+    steps.train_network(project, **QUICK)
+    config = project / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    added = re.sub(r"( *)(- \[left_ear, right_ear\])", r"\1\2\n\1- [left_eye, right_eye]", text)
+    assert added != text
+    config.write_text(added, encoding="utf-8")
+    with pytest.raises(DataError, match=r"mirrored was \[1, 0, 2, 3\], is \[1, 0, 3, 2\]"):
+        steps.train_network(project, **QUICK)
+
+
+def test_partners_do_not_matter_where_nothing_is_mirrored(project):
+    steps.train_network(project, flip=False, **QUICK)
+    config = project / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("[left_ear, right_ear]", "[left_eye, right_eye]"), "utf-8")
+    steps.train_network(project, flip=False, **QUICK)
+
+
+def test_what_was_measured_of_a_network_goes_with_it(project):
+    folder = steps.train_network(project, **QUICK).path.parent
+    steps.evaluate_network(project)
+    assert len(list(folder.glob("evaluation*"))) == 4
+    steps.train_network(project, restart=True, **QUICK)
+    assert not list(folder.glob("evaluation*"))
+    assert (folder / "split.json").is_file()
+
+
+def test_a_page_of_images_with_nothing_to_compare_is_written(project):
+    split = load_split(steps.create_training_dataset(project, train_fraction=0.8).path)
+    labels = load_labels(Project.load(project))
+    xy = labels.xy.copy()
+    xy[np.isin(labels.images, split.train), :, 3] = np.nan
+    xy[np.isin(labels.images, split.test), :, :3] = np.nan  # the only labels of what is not learnt
+    save_labels(Project.load(project), replace(labels, xy=xy))
+    with pytest.warns(DataWarning, match="has a label of right_eye: the network will not find"):
+        page = steps.train_network(project, **QUICK).path
+    assert "nothing to compare" in page.read_text(encoding="utf-8")
+
+
+def test_a_camera_with_too_few_images_is_told_before_any_is_trained(project):
+    labels = load_labels(Project.load(project))
+    few = labels.at(np.array([c == "left" or f == 0 for c, f in
+                              zip(labels.cameras, labels.frames, strict=True)]))  # fmt: skip
+    save_labels(Project.load(project), few)
+    with pytest.raises(DataError, match="1 images of top are labelled and for training"):
+        steps.train_network(project, per_view=True, **QUICK)
+    assert not list((project / "networks" / "network").glob("*/*"))
+
+
+def test_networks_of_some_cameras_are_not_taken_for_all(project, monkeypatch):
+    whole = runs.perform
+
+    def perform(run, *arguments, **options):
+        if run.cameras == ("top",):
+            monkeypatch.setattr(runs, "save_network", None)
+        return whole(run, *arguments, **options)
+
+    monkeypatch.setattr(runs, "perform", perform)
+    with pytest.raises(TypeError):
+        steps.train_network(project, per_view=True, **QUICK)
+    monkeypatch.undo()
+    monkeypatch.setattr(backbones, "_LEVELS", (16, 24, 32))
+    folder = project / "networks" / "network"
+    with pytest.raises(DataError, match="no network for top yet. Give the same train-network"):
+        load_networks(folder)
+    steps.train_network(project, per_view=True, **QUICK)
+    assert set(load_networks(folder)) == {"left", "top"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
+        ({"crop_size": 0}, "crop_size is 0; expected at least 1"),
+        ({"rotation": -30.0}, "rotation is -30.0; expected 0 to 180"),
+        ({"rotation": float("nan")}, "rotation is nan; expected 0 to 180"),
+        ({"seed": -1}, "seed is -1; expected 0 or more"),
+        ({"checkpoint_seconds": float("nan")}, "checkpoint_seconds is nan; expected 0 or more"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(project, wrong, message):
+    steps.create_training_dataset(project)
+    with pytest.raises(ValueError, match=message):
+        steps.train_network(project, **QUICK | wrong)
+
+
+def test_images_of_one_moment_stay_together_where_a_camera_is_late(project, tmp_path):
+    videos = []
+    for camera in ("left", "top"):
+        videos.append(str(tmp_path / f"{camera}.mp4"))
+        with VideoWriter(videos[-1], 25) as writer:
+            for _ in range(12):
+                writer.write(np.zeros((64, 80, 3), np.uint8))
+    steps.add_recording(project, "take", videos)
+    config = project / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("offsets: {}", "offsets: {take: {top: 0.08}}"), "utf-8")
+    for outcome in (
+        steps.create_training_dataset(project, train_fraction=0.5),
+        steps.create_training_dataset(project, name="later", test_from=5),
+    ):
+        split = load_split(outcome.path)
+        moments = {}
+        for part in ("train", "test"):
+            found = [re.search(r"take_(\w+)/img(\d+)", image) for image in getattr(split, part)]
+            moments[part] = {int(m[2]) - (2 if m[1] == "top" else 0) for m in found}
+        assert not moments["train"] & moments["test"]
+        assert len(moments["train"]) + len(moments["test"]) == 12
+
+
+def test_images_of_all_cameras_are_tried(tmp_path, rng, monkeypatch):
+    assert spread_out(5, 64).tolist() == [0, 1, 2, 3, 4]
+    monkeypatch.setattr(training, "_MOST_TESTS", 4)
+    monkeypatch.setattr(runs, "_MOST_MEASURED", 4)
+    paths = [
+        write_image(tmp_path / f"{i}.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
+        for i in range(12)
+    ]
+    xy = np.full((12, 8, 2), np.nan)  # the images of the first camera have no labels
+    xy[6:] = rng.uniform(10, 50, (6, 8, 2))
+    spec = NetworkSpec("unet", tuple("abcdefgh"), scale=1.0)
+    model = build_model(spec)
+    initialize(model, 0)
+    tests = Examples(paths, xy, spec)
+    assert training._Trial(model, tests).mean_error_px() > 0
+    assert runs.measure_confidence(model, tests, (), absent=False).n_points == 16
+
+
+def test_what_goes_wrong_in_a_step_leaves_no_thread(tmp_path, rng):
+    path = write_image(tmp_path / "0.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
+    spec = NetworkSpec("unet", ("nose",), scale=1.0)
+    examples = Examples([path], np.full((1, 1, 2), 30.0), spec)
+    settings = training.TrainingSettings(steps=50, batch_size=1, crop_size=64)
+
+    def fail(history):
+        raise OSError("no room on the disk")
+
+    with pytest.raises(OSError, match="no room") as kept:
+        training.train(
+            spec, settings, examples, tmp_path, mirrored=np.arange(1), progress=fail
+        )  # fmt: skip
+    assert not [t for t in threading.enumerate() if t.name == "pose3d-prefetch"], kept
