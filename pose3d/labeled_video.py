@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from calibration.errors import DataError
 from calibration.planes import Planes, to_planes, to_ycc
 from calibration.video import VideoWriter, probe_video
 from pose3d.keypoints import Keypoints2D
@@ -69,7 +70,7 @@ def write_labeled_video(
         Where each view lies.
     """
     moments = range(keypoints_2d.n_frames) if frames is None else frames
-    sizes = [probe_video(video).image_size for video in videos.values()]
+    sizes = _image_sizes(videos, keypoints_2d)
     mosaic = plan_mosaic(sizes, max_pixels=_VIDEO_PIXELS, aspect=16 / 9)
     _, places = frames_of_videos(videos, offsets, keypoints_2d.times)
     views = [
@@ -90,6 +91,23 @@ def write_labeled_video(
         for picture, _ in pictures:
             film.write(picture)
     return mosaic
+
+
+def _image_sizes(videos, keypoints_2d):
+    """Return the sizes of the pictures that the keypoints are of; videos may be scaled copies."""
+    shown = [probe_video(video).image_size for video in videos.values()]
+    if keypoints_2d.image_sizes is None:
+        return shown
+    sizes = [tuple(size) for size in keypoints_2d.image_sizes.tolist()]
+    for name, size, there in zip(videos, sizes, shown, strict=True):
+        factors = np.divide(there, size)
+        if abs(np.log(factors[0] / factors[1])) > 0.02:
+            raise DataError(
+                f"The video of {name!r} has {there[0]}x{there[1]} pixels and its keypoints were "
+                f"found in pictures of {size[0]}x{size[1]}, which another part may have been cut "
+                "from. Run analyze-recording again."
+            )
+    return sizes
 
 
 class _View:

@@ -121,10 +121,11 @@ def correct_share(errors: np.ndarray, threshold_px: float | np.ndarray) -> float
     errors : ndarray of shape (...)
         Distances in pixels; NaN does not count.
     threshold_px : float or ndarray
-        The distance, or one per point (a share of the animal's size), that broadcasts.
+        The distance, or one per point (a share of the animal's size), that broadcasts; points
+        whose distance is NaN do not count.
     """
     errors, threshold_px = np.broadcast_arrays(errors, threshold_px)
-    known = np.isfinite(errors)
+    known = np.isfinite(errors) & ~np.isnan(threshold_px)
     return float((errors[known] <= threshold_px[known]).mean()) if known.any() else float("nan")
 
 
@@ -175,8 +176,8 @@ def animal_sizes(xy: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_images,)
-        Pixels. The median of the images where one has fewer than two labels; an animal that lies
-        along an axis counts as a quarter as wide as it is long.
+        Pixels. The median of the images where one has fewer than two labels, NaN where all have;
+        an animal that lies along an axis counts as a quarter as wide as it is long.
     """
     known = np.isfinite(xy).all(axis=-1)
     several = known.sum(axis=1) >= 2
@@ -278,7 +279,7 @@ def reliability(
     count : ndarray of int of shape (n_bins,)
         Points in each bin.
     error : float
-        Expected calibration error: the mean difference, weighted by the counts.
+        Expected calibration error: the mean difference, weighted by the counts; NaN without points.
     """
     likelihood, correct = np.ravel(likelihood), np.ravel(correct)
     known = np.isfinite(likelihood)
@@ -288,5 +289,5 @@ def reliability(
     divisor = np.where(count, count, np.nan)
     said = np.bincount(place, likelihood, n_bins) / divisor
     true = np.bincount(place, correct, n_bins) / divisor
-    error = float(np.nansum(np.abs(said - true) * count) / max(count.sum(), 1))
-    return said, true, count, error
+    error = np.nansum(np.abs(said - true) * count) / count.sum() if count.any() else np.nan
+    return said, true, count, float(error)

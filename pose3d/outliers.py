@@ -156,9 +156,12 @@ def choose_outliers(
 def _uncertain(seen, min_likelihood):
     """Count the keypoints of a camera that are usually found and are not."""
     likely = seen.likelihood >= min_likelihood
-    usual = likely.mean(axis=1, keepdims=True)
-    missing = np.where(usual >= 0.5, ~likely & (usual > 0.5), False)
-    expected = np.maximum((usual >= 0.5).sum(axis=(2, 3)), 1)
+    # moments of which a camera has no frame, or that were not looked at, say nothing
+    there = np.isfinite(seen.xy).any(axis=(2, 3, 4))[..., np.newaxis, np.newaxis]
+    n_there = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    usual = (likely & there).sum(axis=1, keepdims=True) / n_there
+    missing = ~likely & there & (usual > 0.5)
+    expected = np.maximum((usual > 0.5).sum(axis=(2, 3)), 1)
     share = missing.sum(axis=(2, 3)) / expected
     camera = share.argmax(axis=0)
     outliers = []
@@ -204,7 +207,7 @@ def _off_the_path(seen, min_likelihood):
             continue
         whole = np.stack([np.interp(index, index[there], p[there]) for p in points.T], axis=1)
         smooth = savgol_filter(median_filter(whole, size=(5, 1)), 11, 2, axis=0)
-        distance = np.linalg.norm(points - smooth, axis=1)
+        distance = np.where(there, np.linalg.norm(points - smooth, axis=1), np.nan)
         off[place[0], :, place[1], place[2]] = distance
     return _unusual(seen, off.reshape(xy.shape[0], n_frames, *xy.shape[2:4]), "fitting",
                     "px off its path", floor=2.0)  # fmt: skip

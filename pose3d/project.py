@@ -170,6 +170,14 @@ class Project:
         """The project's config.yaml."""
         return self.path / "config.yaml"
 
+    def cutoff(self, min_likelihood: float | None) -> float:
+        """Return the likelihood from which a keypoint counts: what was asked for, else pcutoff."""
+        if min_likelihood is None:
+            return self.pcutoff
+        if not 0 <= min_likelihood <= 1:
+            raise ValueError(f"min_likelihood is {min_likelihood}; expected 0 to 1.")
+        return min_likelihood
+
     def recording(self, name: str) -> Recording:
         """Return a recording by name.
 

@@ -23,7 +23,9 @@ Runner = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def exported_folder(folder, camera):
-    """Find the folder of an exported network; None if none is there."""
+    """Find the folder of an exported network; None if a trained one or none is there."""
+    if (folder / "network.json").is_file() or any(folder.glob("*/network.json")):
+        return None  # exports of it may lie in its folder
     if (folder / "export.json").is_file():
         return folder
     found = {path.parent.name: path.parent for path in sorted(folder.glob("*/export.json"))}

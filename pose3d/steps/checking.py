@@ -44,7 +44,7 @@ def check_recording(
     from pose3d.formats.keypoints import read_origin, save_keypoints_2d
 
     project, seen, rig, paths = _opened(project, recording, calibration)
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    cutoff = project.cutoff(min_likelihood)
     found = consistency.check_recording(seen, rig, min_likelihood=cutoff)
     swapped = swaps.find_swaps(seen, rig, project.skeleton, min_likelihood=cutoff)
     out = paths["keypoints"]
@@ -127,7 +127,7 @@ def sync_recording(
     from pose3d.timeshift import estimate_offsets
 
     project, seen, rig, paths = _opened(project, recording, None, need_rig=False)
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    cutoff = project.cutoff(min_likelihood)
     found = estimate_offsets(
         seen,
         None if without_calibration else rig,

@@ -51,9 +51,11 @@ def evaluate_network(
     from pose3d.project import Project
     from pose3d.steps.evaluation_pages import Found, save_evaluation
 
+    if worst < 0:
+        raise ValueError(f"worst is {worst}; expected 0 or more.")
     project = Project.load(project)
     folder = project.network_folder(name)
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    cutoff = project.cutoff(min_likelihood)
     networks = load_networks(folder)
     split = load_split(folder / "split.json")
     labels = labels_of(project, split)
@@ -116,21 +118,23 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
     """
     from pose3d import metrics
     from pose3d.networks.datasets import load_split, single_animal_labels
-    from pose3d.networks.storage import load_networks, network_files
+    from pose3d.networks.storage import load_networks, network_files, unfinished
     from pose3d.project import Project
     from pose3d.steps.evaluation_pages import Found, save_comparison
 
     project = Project.load(project)
-    root = project.network_folder("network").parent
-    trained = sorted(path.name for path in root.glob("*") if network_files(path))
-    names = trained if names is None else list(names)
+    every = sorted((project.path / "networks").glob("*"))
+    trained = [path.name for path in every if network_files(path) and not unfinished(path)]
+    names = trained if names is None else list(dict.fromkeys(names))
     if len(names) < 2:
         raise DataError(
             f"Two trained networks are needed to compare; there are {', '.join(trained) or 'none'}."
             " Train another under another name: train-network --name."
         )
     labels = single_animal_labels(project)
-    splits = {name: load_split(root / name / "split.json") for name in names}
+    folders = {name: project.network_folder(name) for name in names}
+    networks = {name: load_networks(folder) for name, folder in folders.items()}
+    splits = {name: load_split(folder / "split.json") for name, folder in folders.items()}
     # networks of earlier iterations know fewer images; what they were tested on is still there
     tested = functools.reduce(set.intersection, [set(split.test) for split in splits.values()])
     common = np.array([i for i, image in enumerate(labels.images) if image in tested], dtype=int)
@@ -141,11 +145,22 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
         )
     found, errors, rows = {}, {}, []
     for name in names:
-        networks = load_networks(root / name)
-        xy, likelihood = _predict(project, labels, networks, root / name, common)
+        xy, likelihood = _predict(project, labels, networks[name], folders[name], common)
         found[name] = Found(xy, likelihood, metrics.pixel_errors(xy, labels.xy[:, 0]))
-        errors[name] = found[name].errors[common]
-        distinct = list(dict.fromkeys(networks.values()))
+    known = np.isfinite([each.errors for each in found.values()])
+    # a network is no better for not having learnt a keypoint that is hard
+    shared = known.all(axis=0)
+    n_points, n_left_out = int(shared.sum()), int((known.any(axis=0) & ~shared).sum())
+    if not n_points:
+        raise DataError(
+            f"The {len(common)} test images that the networks have in common show no labelled "
+            "keypoint that all of them learnt. Compare fewer networks."
+        )
+    for name in names:
+        each = found[name]
+        found[name] = each._replace(errors=np.where(shared, each.errors, np.nan))
+        errors[name], likelihood = found[name].errors[common], each.likelihood
+        distinct = list(dict.fromkeys(networks[name].values()))
         low, high = metrics.bootstrap_interval(errors[name])
         sure = metrics.confident_errors(errors[name], likelihood[common], project.pcutoff)
         rows.append(
@@ -160,7 +175,7 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
                 "high_px": high,
                 "median_error_px": float(np.nanmedian(errors[name])),
                 "confident_mean_error_px": metrics.summarize_errors(sure)["mean_error_px"],
-                "kept": float(np.isfinite(sure).sum() / np.isfinite(errors[name]).sum()),
+                "kept": float(np.isfinite(sure).sum() / n_points),
             }
         )
     best = min(rows, key=lambda row: row["mean_error_px"])
@@ -174,6 +189,8 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
     path.parent.mkdir(exist_ok=True)
     _write_csv(path.with_suffix(".csv"), rows)
     told = f" {', '.join(alike)} cannot be told from it with these images." if alike else ""
+    if n_left_out:
+        told += f" {n_left_out} points of keypoints that not all of them learnt do not count."
     summary = (
         f"{best['network']} has the least error, {best['mean_error_px']:.2f} px, on the "
         f"{len(common)} test images that all have in common.{told}"
@@ -184,7 +201,7 @@ def compare_networks(project: str | os.PathLike, *, names: list[str] | None = No
         path,
         summary,
         table=tuple(rows),
-        figures={"best": best["network"], "n_images": len(common)},
+        figures={"best": best["network"], "n_images": len(common), "n_points": n_points},
     )
 
 

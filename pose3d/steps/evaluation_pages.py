@@ -65,9 +65,17 @@ def save_evaluation(
     """
     errors = found.errors[images]
     reach = share * metrics.animal_sizes(labels.xy[images, 0])[:, np.newaxis]
+    known = np.isfinite(errors) & np.isfinite(reach)
     said, true, count, off = metrics.reliability(
-        np.where(np.isfinite(errors), found.likelihood[images], np.nan), errors <= reach
+        np.where(known, found.likelihood[images], np.nan), errors <= reach
     )
+    worth = "No image has two labels, so the animal's size is not known."
+    if known.any():
+        worth = (
+            f"A point counts as right within {share:.0%} of the animal's size of its label. The "
+            f"likelihood is off by {off:.2f} on average, and a little more on other images: it was "
+            "learnt on test images, unless the training kept some of its own (patience)."
+        )
     with np.errstate(invalid="ignore"):
         largest = np.nan_to_num(errors, nan=-1.0).max(axis=1)
     drawn, captions = [], []
@@ -87,11 +95,7 @@ def save_evaluation(
             pages.heading("Errors", f"{summary} Distances in pixels of the images. "
                           "low_px to high_px: where the mean would lie with other images."),
             pages.table(rows),
-            pages.heading(
-                "What the likelihood is worth",
-                f"A point counts as right within {share:.0%} of the animal's size of its "
-                f"label. The likelihood is off by {off:.2f} on average.",
-            ),
+            pages.heading("What the likelihood is worth", worth),
             pages.figure(plot_reliability(said, true, count)),
             pages.heading("Worst images", f"{_LEGEND} Is it the network that is wrong, or the "
                           "label?"),

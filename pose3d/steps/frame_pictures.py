@@ -104,7 +104,7 @@ def small_pictures(
 
     size = (32, 24)
     found = np.zeros((len(looked), len(take.videos), size[0] * size[1]), np.float32)
-    read = np.zeros(len(looked), dtype=bool)
+    seen = np.zeros(found.shape[:2], dtype=bool)
     for i, (camera, video) in enumerate(take.videos.items()):
         frames = moments.frames[camera][looked]
         place = {int(f): k for k, f in enumerate(frames) if f >= 0}
@@ -112,10 +112,13 @@ def small_pictures(
         for frame in tqdm(reading, camera, len(place), disable=None, unit="frame", leave=False):
             small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
             found[place[frame.index], i] = small.ravel()
-            read[place[frame.index]] = True
+            seen[place[frame.index], i] = True
+    read = seen.any(axis=1)
     if not read.any():
         raise DataError(
             f"No frame of {take.name!r} can be read; copy its videos again, or convert them."
         )
-    found = found[read] - found[read].mean(axis=0)
+    mean = found.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)[:, np.newaxis]
+    # a camera without a frame does not make a moment look different
+    found = np.where(seen[..., np.newaxis], found - mean, 0)[read].astype(np.float32)
     return looked[read], found.reshape(len(found), -1)

@@ -51,7 +51,8 @@ def merge_datasets(project: str | os.PathLike, *, allow_unlabeled: bool = False)
             "label-frames, or merge without them: --allow-unlabeled."
         )
     before = loaded.iteration
-    if not iteration_folder(loaded, before).is_dir():
+    # DeepLabCut makes such folders too
+    if not list(iteration_folder(loaded, before).glob("CollectedData_*.h5")):
         save_iteration(loaded, labels)  # nothing was trained in it
 
     def raise_iteration(config):
@@ -103,12 +104,18 @@ def change_keypoints(
         raise ValueError("Nothing is to be changed; give add, rename or remove.")
     root = loaded.path / "labeled-data"
     _check_written(root)
+    gone, new = set(remove or []), tuple(add or ())
+    # all is read before anything is written
+    folders = [folder for folder in sorted(root.glob("*")) if folder.is_dir()]
+    tables = {folder: deeplabcut.load_label_folder(folder, loaded.scorer) for folder in folders}
+    tables = {folder: table for folder, table in tables.items() if table is not None}
+    changes = renamed or gone
+    sidecars = {
+        path: _changed_sidecar(path, renamed, gone)
+        for path in (sorted(root.glob("*.labels.json")) if changes else ())
+    }
     kept = _back_up(loaded)
-    gone, new, tables = set(remove or []), tuple(add or ()), 0
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        table = deeplabcut.load_label_folder(folder, loaded.scorer) if folder.is_dir() else None
-        if table is None:
-            continue
+    for folder, table in tables.items():
         left = [i for i, name in enumerate(table.keypoints) if name not in gone]
         unlabelled = np.full((*table.xy.shape[:-2], len(new), 2), np.nan)
         changed = deeplabcut.LabelTable(
@@ -120,9 +127,8 @@ def change_keypoints(
         )
         unique = [renamed.get(name, name) for name in loaded.unique]
         deeplabcut.save_labels(folder, changed, unique=unique)
-        tables += 1
-    for path in sorted(root.glob("*.labels.json")) if renamed or gone else ():
-        _change_sidecar(path, renamed, gone)
+    for path, text in sidecars.items():
+        write_text(path, text)
 
     def change(config):
         grouped = config["bodyparts"] == "MULTI!"
@@ -150,10 +156,10 @@ def change_keypoints(
     after = Project.load(project).skeleton.keypoints
     return Outcome(
         loaded.config_path,
-        f"The project has {len(after)} keypoints; {tables} label files were changed. What was "
+        f"The project has {len(after)} keypoints; {len(tables)} label files were changed. What was "
         f"there before is kept in {kept}.",
         table=tuple({"keypoint": name} for name in after),
-        figures={"n_keypoints": len(after), "n_files": tables},
+        figures={"n_keypoints": len(after), "n_files": len(tables)},
     )
 
 
@@ -212,7 +218,7 @@ def _back_up(project) -> Path:
     return folder
 
 
-def _change_sidecar(path, renamed, gone):
+def _changed_sidecar(path, renamed, gone) -> str:
     """Rename and remove keypoints in what label-frames notes beside the label files."""
     try:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
@@ -228,4 +234,4 @@ def _change_sidecar(path, renamed, gone):
             f"{path} cannot be read ({error}). Remove it: who labelled what, and how, is then told "
             "by the journal alone."
         ) from None
-    write_text(path, json.dumps(sidecar, ensure_ascii=False))
+    return json.dumps(sidecar, ensure_ascii=False)

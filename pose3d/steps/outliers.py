@@ -3,8 +3,9 @@
 import csv
 import io
 import os
+import warnings
 
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.files import write_text
 from calibration.results import Outcome
 
@@ -48,6 +49,8 @@ def extract_outlier_frames(
 
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1.")
+    if methods is not None and not methods:
+        raise ValueError(f"methods is empty; expected some of {', '.join(METHODS)}.")
     project = Project.load(project)
     take = project.recording(recording)
     path = project.keypoints_2d_path(recording)
@@ -56,6 +59,11 @@ def extract_outlier_frames(
             f"{recording!r} has no 2D keypoints to look for outliers in. Run analyze-recording."
         )
     seen = load_keypoints_2d(path)
+    if seen.keypoints != project.skeleton.keypoints:
+        raise DataError(
+            f"{path} has the keypoints {', '.join(seen.keypoints)}, which are not the project's "
+            "any more. Train a network for these and run analyze-recording again."
+        )
     moments = recording_moments(take)
     if len(moments.times) != seen.n_frames:
         raise DataError(
@@ -64,9 +72,14 @@ def extract_outlier_frames(
         )
     solid = project.keypoints_3d_path(recording)
     space = load_keypoints_3d(solid) if solid.is_file() else None
-    if space is not None and space.n_frames != seen.n_frames:
+    if space is not None and (space.n_frames, space.keypoints) != (seen.n_frames, seen.keypoints):
+        warnings.warn(
+            f"{solid} is of another analysis and does not count. Run triangulate-recording again.",
+            DataWarning,
+            stacklevel=2,
+        )
         space = None
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    cutoff = project.cutoff(min_likelihood)
     found = find_outliers(seen, project.skeleton, space, methods=methods, min_likelihood=cutoff)
     if not found:
         raise DataError(

@@ -85,7 +85,7 @@ def refine_rig(
             f"{seen_path} has no keypoints of {', '.join(missing)}; it has "
             f"{', '.join(seen.cameras)}. Analyse these cameras too."
         )
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    cutoff = project.cutoff(min_likelihood)
     seen = seen.subset(rig.names).confident(cutoff)
     n_cameras, n_frames = seen.xy.shape[:2]
     xy = seen.xy.reshape(n_cameras, n_frames, -1, 2)

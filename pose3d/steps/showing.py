@@ -74,7 +74,7 @@ def show_recording(
         skeleton=project.skeleton,
         title=f"{project.task}: {recording}" if project.task else recording,
         frames=_chosen_frames(take, seen, path, first_frame, n_frames),
-        min_likelihood=project.pcutoff if min_likelihood is None else min_likelihood,
+        min_likelihood=project.cutoff(min_likelihood),
         max_video_mb=max_video_mb,
         origin=provenance("show_recording", arguments, {}),
         progress=lambda moments, total: tqdm(
@@ -179,7 +179,7 @@ def create_labeled_video(
         seen.subset(cameras),
         project.skeleton,
         frames=range(first_frame, last),
-        min_likelihood=project.pcutoff if min_likelihood is None else min_likelihood,
+        min_likelihood=project.cutoff(min_likelihood),
         trail=trail,
         show_likelihood=show_likelihood,
         speed=speed,

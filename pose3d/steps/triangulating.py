@@ -86,7 +86,7 @@ def triangulate_recording(
             "calibrate-rig, or name one (calibration)."
         )
     warn_of_changed_inputs(seen_path, read_origin(seen_path))
-    cutoff = project.pcutoff if min_likelihood is None else min_likelihood
+    cutoff = project.cutoff(min_likelihood)
     path = project.keypoints_3d_path(recording)
     with open_frames_2d(seen_path) as frames:
         for name in cameras or ():

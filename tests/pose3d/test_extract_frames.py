@@ -1,5 +1,7 @@
 """Moments are chosen evenly or for their difference, and their pictures written once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from calibration.errors import DataError
 from calibration.video import VideoWriter, read_image
 from pose3d import sampling, steps
 from pose3d.project import Project
-from pose3d.steps.frame_pictures import pictured
+from pose3d.steps.frame_pictures import pictured, small_pictures
 from pose3d.steps.moments import recording_moments
 
 CAMERAS = ("left", "top")
@@ -54,6 +56,20 @@ def test_kmeans_finds_what_is_rare_and_the_same_in_all_cameras(project):
     assert row["difference_left"] < 0.5 * row["by_chance"]
     picture = read_image(project / "labeled-data" / "take_top" / f"img{chosen[1]:05d}.png")
     assert np.abs(picture.astype(int) - scene(chosen[1])).max() < 20
+
+
+def test_moments_without_one_camera_are_not_taken_for_different_ones(project):
+    take = Project.load(project).recording("take")
+    moments = recording_moments(take)
+    frames = moments.frames | {"top": np.where(np.arange(120) < 100, moments.frames["top"], -1)}
+    moments = replace(moments, frames=frames)
+    looked = np.arange(0, 120, 2)
+    read, pictures = small_pictures(take, moments, looked)
+    assert read.tolist() == looked.tolist()
+    difference = np.linalg.norm(pictures, axis=1)
+    # in the last twenty nothing happens
+    assert difference[50:].max() < np.quantile(difference[:50], 0.5) + 1e-3
+    assert difference.max() > 10 * difference[50:].max()
 
 
 def test_no_moment_is_chosen_twice(project):

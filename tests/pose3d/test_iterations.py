@@ -96,6 +96,31 @@ def test_keypoints_change_and_labels_follow(project):
     assert "nose" in (kept / "config.yaml").read_text(encoding="utf-8")
 
 
+def test_nothing_is_changed_where_something_cannot_be_read(project):
+    files = sorted((project / "labeled-data" / "walk_top").glob("Collected*"))
+    before = [path.read_bytes() for path in files]
+    sidecar = project / "labeled-data" / "walk.labels.json"
+    sidecar.write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match="labels.json cannot be read .* Remove it"):
+        steps.change_keypoints(project, rename=["nose=snout"])
+    assert [path.read_bytes() for path in files] == before
+    assert not (project / "backups").exists()
+    sidecar.unlink()
+    damaged = project / "labeled-data" / "zoo_top"
+    damaged.mkdir()
+    (damaged / "CollectedData_Ada.h5").write_bytes(b"no HDF5")
+    with pytest.raises(DataError, match="zoo_top"):
+        steps.change_keypoints(project, rename=["nose=snout"])
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_labels_are_kept_beside_what_deeplabcut_keeps(project):
+    kept = project / "training-datasets" / "iteration-0"
+    (kept / "UnaugmentedDataSet_testJan1").mkdir(parents=True)
+    steps.merge_datasets(project)
+    assert (kept / "CollectedData_Ada.h5").is_file()
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

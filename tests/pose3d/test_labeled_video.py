@@ -1,11 +1,17 @@
 """What is laid over the views of a labelled video."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from calibration.errors import DataError
 from calibration.planes import Planes, to_planes, to_ycc
-from pose3d.labeled_video import LikelihoodPanel, Stamp, name_stamp
+from calibration.video import VideoWriter, read_frame
+from pose3d.keypoints import Keypoints2D
+from pose3d.labeled_video import LikelihoodPanel, Stamp, name_stamp, write_labeled_video
 from pose3d.overlays import keypoint_colors, rgb
+from pose3d.skeleton import Skeleton
 
 NAMES = ("nose", "tail", "ear")
 COLORS = keypoint_colors(NAMES)
@@ -52,3 +58,24 @@ def test_bars_are_as_long_as_keypoints_are_likely_and_dull_below_the_cutoff():
     half = (picture.v != 128)[rows[1] // 2]
     assert abs(half.sum() - panel._bar / 4) <= 1
     assert not (picture.v != 128)[rows[2] // 2].any()
+
+
+def test_keypoints_lie_right_on_a_smaller_copy_and_not_at_all_on_a_part(tmp_path):
+    video = tmp_path / "small.mp4"
+    with VideoWriter(video, 30) as writer:
+        for _ in range(2):
+            writer.write(np.full((120, 160, 3), 60, np.uint8))
+    xy = np.full((1, 2, 1, 1, 2), [256.0, 60.0])
+    seen = Keypoints2D(xy, np.ones(xy.shape[:-1]), ("top",), ("animal",), ("nose",), [0, 1 / 30],
+                       image_sizes=[[320, 240]])  # fmt: skip
+    out = tmp_path / "out.mp4"
+    mosaic = write_labeled_video(out, {"top": video}, {}, seen, Skeleton(("nose",)))
+    frame = read_frame(out, 0).astype(int)
+    colour = np.abs(frame - rgb(keypoint_colors(("nose",))[0])).sum(axis=2)
+    rows, columns = np.nonzero(colour < 60)
+    factor = mosaic.tiles[0].width / 320
+    assert columns.mean() == pytest.approx(256 * factor, abs=3)
+    assert rows.mean() == pytest.approx(60 * factor, abs=3)
+    part = replace(seen, image_sizes=np.array([[320, 180]]))
+    with pytest.raises(DataError, match="160x120 .* pictures of 320x180.* Run analyze-recording"):
+        write_labeled_video(out, {"top": video}, {}, part, Skeleton(("nose",)))

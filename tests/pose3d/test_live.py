@@ -271,6 +271,15 @@ def test_the_verb_exports_and_says_how_far_points_moved(project):
     np.testing.assert_allclose(trained(image).xy, again(image).xy, atol=0.02)
 
 
+def test_an_export_in_the_network_s_folder_is_not_taken_for_it(project):
+    folder = project / "networks" / "network"
+    out = folder / "for_the_rig"
+    steps.export_network(project, out=out, image_size="96x64")
+    assert live(out).image_size == (96, 64)
+    assert live(folder, precise=True).image_size is None
+    live(folder, precise=True)(dot((60, 60)))
+
+
 def test_networks_of_several_cameras_are_exported_each(project, tmp_path):
     folder = project / "networks" / "each"
     for camera in ("left", "top"):

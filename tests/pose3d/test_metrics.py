@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from pose3d.metrics import (
+    animal_sizes,
     bootstrap_interval,
     confident_errors,
     correct_share,
     error_table,
     pixel_errors,
+    reliability,
     summarize_errors,
 )
 
@@ -55,6 +57,16 @@ def test_unlikely_points_do_not_count():
 def test_the_correct_share_counts_known_points():
     assert correct_share([1.0, 2.0, 3.0, np.nan], 2.0) == pytest.approx(2 / 3)
     assert correct_share([[1.0, 2.0], [3.0, 4.0]], [[1.0], [4.0]]) == pytest.approx(3 / 4)
+
+
+def test_where_the_animal_s_size_is_not_known_no_share_of_it_is():
+    one_keypoint = np.array([[[5.0, 5.0]], [[9.0, 7.0]]])
+    reach = 0.1 * animal_sizes(one_keypoint)[:, np.newaxis]
+    assert np.isnan(correct_share([[1.0], [2.0]], reach))
+    assert correct_share([[1.0, 2.0]], [[np.nan, 3.0]]) == 1.0
+    _, _, count, off = reliability(np.full((2, 1), np.nan), np.zeros((2, 1), bool))
+    assert count.sum() == 0
+    assert np.isnan(off)
 
 
 def test_the_bootstrap_covers_the_mean_as_often_as_it_says(rng):

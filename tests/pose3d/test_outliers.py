@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.synthetic import ring_rig
 from calibration.video import VideoWriter
 from pose3d import steps, triangulate
-from pose3d.formats.keypoints import save_keypoints_2d
+from pose3d.formats.keypoints import save_keypoints_2d, save_keypoints_3d
 from pose3d.keypoints import Keypoints2D
 from pose3d.outliers import METHODS, choose_outliers, find_outliers
 from pose3d.skeleton import Skeleton
@@ -63,6 +63,35 @@ def test_each_method_finds_what_it_is_for(walk, method):
         find_outliers(seen, SKELETON, methods=["bad"])
 
 
+def test_a_camera_that_ended_early_is_not_unsure(walk):
+    _, seen = walk
+    xy, likelihood = seen.xy.copy(), seen.likelihood.copy()
+    xy[1, 100:], likelihood[1, 100:] = np.nan, 0
+    likelihood[1, 30, 0, 0] = 0.1
+    for every in (1, 3):  # only some frames were analysed
+        looked = np.arange(120) % every == 0
+        some = replace(
+            seen,
+            xy=np.where(looked[:, None, None, None], xy, np.nan),
+            likelihood=np.where(looked[:, None, None], likelihood, 0),
+        )
+        found = find_outliers(some, SKELETON, methods=["uncertain"])["uncertain"]
+        assert [outlier.moment for outlier in found] == [30]
+
+
+def test_a_keypoint_that_is_not_there_is_not_off_its_path(walk):
+    _, seen = walk
+    xy, likelihood = seen.xy.copy(), seen.likelihood.copy()
+    likelihood[0, 40:46, 0, 0] = 0.1
+    xy[0, 39, 0, 0] += [90, -60]  # from where a straight line leads through the gap
+    found = find_outliers(
+        replace(seen, xy=xy, likelihood=likelihood), SKELETON, methods=["fitting"]
+    )["fitting"]
+    moments = {outlier.moment for outlier in found}
+    assert 39 in moments
+    assert not moments & set(range(40, 46))
+
+
 def test_chosen_outliers_are_apart_unlike_and_not_taken(walk):
     rig, seen = walk
     for method in METHODS:
@@ -106,3 +135,17 @@ def test_outliers_become_pictures_to_label(walk, tmp_path):
     assert frame not in [row["frame"] for row in again.table]
     with pytest.raises(DataError, match="is not triangulated; bones cannot be told"):
         steps.extract_outlier_frames(project, "walk", methods=["bones"])
+    for wrong, message in (
+        ({"methods": []}, "methods is empty; expected some of uncertain"),
+        ({"min_likelihood": 60.0}, "min_likelihood is 60.0; expected 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            steps.extract_outlier_frames(project, "walk", **wrong)
+    solid = project / "keypoints-3d" / "walk.h5"
+    solid.parent.mkdir(exist_ok=True)
+    save_keypoints_3d(solid, replace(triangulate(seen, rig), keypoints=("n", "b", "t")), {})
+    with pytest.warns(DataWarning, match="of another analysis .* Run triangulate-recording"):
+        steps.extract_outlier_frames(project, "walk", count=1)
+    steps.change_keypoints(project, rename=["nose=snout"])
+    with pytest.raises(DataError, match="not the project's any more. .* run analyze-recording"):
+        steps.extract_outlier_frames(project, "walk")

@@ -17,7 +17,7 @@ from pose3d.networks.architecture import build_model, initialize
 from pose3d.networks.batches import Examples, spread_out
 from pose3d.networks.datasets import load_split
 from pose3d.networks.spec import NetworkSpec
-from pose3d.networks.storage import load_networks
+from pose3d.networks.storage import PoseNetwork, load_networks, save_network
 from pose3d.project import Project, load_labels, save_labels
 
 KEYPOINTS = ("left_ear", "right_ear", "left_eye", "right_eye")
@@ -208,3 +208,52 @@ def test_what_goes_wrong_in_a_step_leaves_no_thread(tmp_path, rng):
             spec, settings, examples, tmp_path, mirrored=np.arange(1), progress=fail
         )  # fmt: skip
     assert not [t for t in threading.enumerate() if t.name == "pose3d-prefetch"], kept
+
+
+def test_a_network_is_no_better_for_a_keypoint_that_it_never_learnt(project):
+    spec = NetworkSpec("unet", KEYPOINTS, scale=1.0)
+    model = build_model(spec)
+    initialize(model, 0)
+    for name, untrained in (("whole", ()), ("part", ("left_eye", "right_eye"))):
+        steps.create_training_dataset(project, name=name, train_fraction=0.5)
+        save_network(
+            project / "networks" / name, PoseNetwork(spec, model, ("left", "top"), untrained)
+        )
+    compared = steps.compare_networks(project, names=["whole", "part", "whole"])
+    assert len(compared.table) == 2
+    assert compared.table[0]["mean_error_px"] == compared.table[1]["mean_error_px"]
+    assert compared.figures["n_points"] == 2 * compared.figures["n_images"]
+    assert f"{compared.figures['n_points']} points of keypoints that not all" in compared.summary
+    with pytest.raises(DataError, match="Two trained networks are needed"):
+        steps.compare_networks(project, names=["whole", "whole"])
+    with pytest.raises(FileNotFoundError, match="no trained network in .*other. Train one"):
+        steps.compare_networks(project, names=["whole", "other"])
+    with pytest.raises(ValueError, match="network's name"):
+        steps.compare_networks(project, names=["whole", "../whole"])
+    (project / "networks" / "whole" / "split.json").unlink()
+    with pytest.raises(DataError, match="Make it with create-training-dataset"):
+        steps.compare_networks(project)
+    for wrong, message in (({"min_likelihood": 60.0}, "min_likelihood is 60.0; expected 0 to 1"),
+                           ({"worst": -1}, "worst is -1; expected 0 or more")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            steps.evaluate_network(project, name="part", **wrong)
+
+
+def test_one_keypoint_is_evaluated_without_the_animal_s_size(tmp_path, rng):
+    folder = tmp_path / "project"
+    steps.create_project(folder, cameras=["top"], keypoints=["nose"])
+    images = [f"labeled-data/take_top/img{i:05d}.png" for i in range(8)]
+    for image in images:
+        write_image(folder / image, rng.integers(0, 256, (64, 80), dtype=np.uint8))
+    loaded = Project.load(folder)
+    names = (["take"] * 8, ["top"] * 8, np.arange(8), loaded.individuals, ("nose",))
+    save_labels(loaded, LabeledFrames(rng.uniform(10, 50, (8, 1, 1, 2)), images, *names))
+    steps.create_training_dataset(folder, train_fraction=0.5)
+    spec = NetworkSpec("unet", ("nose",), scale=1.0)
+    model = build_model(spec)
+    initialize(model, 0)
+    save_network(folder / "networks" / "network", PoseNetwork(spec, model, ("top",)))
+    outcome = steps.evaluate_network(folder)
+    assert np.isfinite(outcome.figures["test_mean_error_px"])
+    assert np.isnan(outcome.figures["test_pck_0.1"])
+    assert "No image has two labels" in outcome.path.read_text(encoding="utf-8")
