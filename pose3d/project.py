@@ -30,6 +30,9 @@ from pose3d.skeleton import Skeleton
 #: The individual of a project that does not name any.
 ONLY_INDIVIDUAL = "animal"
 
+#: Folders of a project: of images that people labelled, and of those that geometry did.
+LABELED, PSEUDO_LABELED = "labeled-data", "pseudo-labels"
+
 
 @dataclass(frozen=True, eq=False)
 class Project:
@@ -193,10 +196,10 @@ class Project:
             raise DataError(f"{self.path} has no recording {name!r}.{hint} Recordings: {held}.")
         return self.recordings[name]
 
-    def labeled_folder(self, recording: str, camera: str) -> Path:
+    def labeled_folder(self, recording: str, camera: str, root: str = LABELED) -> Path:
         """Folder of the labelled images of one camera in one recording."""
         name = recording if self.plain_deeplabcut else f"{recording}_{camera}"
-        return self.path / "labeled-data" / name
+        return self.path / root / name
 
     def whose_folder(self, name: str) -> tuple[str, str] | None:
         """Tell which recording and camera a folder of labelled images belongs to.
@@ -255,7 +258,7 @@ class Project:
         return self.path / "networks" / name
 
 
-def load_labels(project: Project) -> LabeledFrames:
+def load_labels(project: Project, root: str = LABELED) -> LabeledFrames:
     """Load the labels of all folders of a project.
 
     Images that nobody labelled, images that are not there, keypoints that the project does not
@@ -265,6 +268,8 @@ def load_labels(project: Project) -> LabeledFrames:
     ----------
     project : Project
         The project.
+    root : str
+        Where the folders lie: `LABELED`, or `PSEUDO_LABELED`.
 
     Returns
     -------
@@ -278,8 +283,8 @@ def load_labels(project: Project) -> LabeledFrames:
         If a file of labels cannot be read or labels what cannot be.
     """
     parts: list[tuple[np.ndarray, list[str], tuple[str, str]]] = []
-    root = project.path / "labeled-data"
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+    place = project.path / root
+    for folder in sorted(place.iterdir()) if place.is_dir() else ():
         table = deeplabcut.load_label_folder(folder, project.scorer) if folder.is_dir() else None
         if table is None:
             continue
@@ -300,7 +305,7 @@ def load_labels(project: Project) -> LabeledFrames:
         kept = [
             i for i, name in enumerate(names) if name in there and np.isfinite(xy[i, ..., 0]).any()
         ]
-        parts.append((xy[kept], [f"labeled-data/{folder.name}/{names[i]}" for i in kept], owner))
+        parts.append((xy[kept], [f"{root}/{folder.name}/{names[i]}" for i in kept], owner))
     shape = (0, len(project.individuals), len(project.skeleton.keypoints), 2)
     images = [image for _, part, _ in parts for image in part]
     owners = [owner for _, part, owner in parts for _ in part]

@@ -36,12 +36,13 @@ PER_ROUND, ROUNDS = 8, 3
 HOW = {"scale": 0.5, "crop_size": 128, "rotation": 15.0, "flip": False}
 
 
-def film(folder, n_frames, seed):
+def film(folder, n_frames, seed, n_cameras=2):
     """Render a recording, then let the light change in it."""
     recorded = folder / "recorded"
     truth = render_recording(
-        recorded, n_cameras=2, n_frames=n_frames, n_board_frames=2, image_size=(400, 300), seed=seed
-    )
+        recorded, n_cameras=n_cameras, n_frames=n_frames, n_board_frames=2, image_size=(400, 300),
+        seed=seed,
+    )  # fmt: skip
     rng = np.random.default_rng(seed)
     times = np.arange(n_frames)
     light = 1 + 0.45 * np.sin(times / 40 + rng.uniform(0, 6))
@@ -56,11 +57,11 @@ def film(folder, n_frames, seed):
     return recorded
 
 
-def start(folder, recorded, seed):
+def start(folder, recorded, seed, count=PER_ROUND):
     """Make a project whose first moments are labelled."""
     demonstration._make_project(folder, recorded)
     save_rig(load_recording(recorded).rig, folder / "calibration.toml")
-    steps.extract_frames(folder, count=PER_ROUND, seed=seed)
+    steps.extract_frames(folder, count=count, seed=seed)
     label(folder, recorded, seed)
     return folder
 
@@ -77,13 +78,15 @@ def label(folder, recorded, seed):
     demonstration._label(folder, recorded, moments_with_pictures(folder), seed)
 
 
-def train(folder, name, minutes, seed):
+def train(folder, name, minutes, seed, **how):
     """Train on all labels for some CPU minutes, analyse and triangulate."""
     from pose3d.networks import training
 
     training.time = SimpleNamespace(monotonic=time.process_time)
     steps.create_training_dataset(folder, name=name, train_fraction=1.0, seed=seed)
-    steps.train_network(folder, name=name, minutes=minutes, steps=1_000_000, seed=seed, **HOW)
+    steps.train_network(
+        folder, name=name, minutes=minutes, steps=1_000_000, seed=seed, **HOW, **how
+    )
     steps.analyze_recording(folder, "walk", network=name, engine="bfloat16", restart=True)
     steps.triangulate_recording(folder, "walk", trust_calibration=True)
 

@@ -89,6 +89,7 @@ FLOORS = {
     "pose3d.mixups": 2,
     "pose3d.candidates": 2,
     "pose3d.outliers": 2,
+    "pose3d.confirmation": 2,
     "pose3d.suspects": 2,
     "pose3d.sampling": 2,
     "pose3d.confidence": 2,

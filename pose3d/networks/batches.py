@@ -46,6 +46,8 @@ class Examples:
         Labels in the images' pixels; NaN where there is none.
     spec : NetworkSpec
         Gives scale and colour.
+    pseudo : ndarray of bool of shape (n_images,), optional
+        Which images geometry labelled, and no person.
     max_bytes : int
         Memory for images; what does not fit is read again each time.
 
@@ -55,6 +57,8 @@ class Examples:
         The images that can be read.
     xy : ndarray of shape (n_images, n_keypoints, 2)
         Their labels in network pixels.
+    pseudo : ndarray of bool of shape (n_images,)
+        Which of them geometry labelled: a keypoint without a label is unknown there.
     image_sizes : set of (int, int)
         Widths and heights of the images as they are stored.
 
@@ -70,21 +74,24 @@ class Examples:
         xy: np.ndarray,
         spec: NetworkSpec,
         *,
+        pseudo: np.ndarray | None = None,
         max_bytes: int = 2 << 30,
     ):
         self.spec = spec
         self._images: dict[int, np.ndarray] = {}
         self.paths: list[Path] = []
         self.image_sizes: set[tuple[int, int]] = set()
-        points, unreadable = [], []
+        points, pseudos, unreadable = [], [], []
         held = 0
-        for path, labels in zip(paths, xy, strict=True):
+        pseudo = np.zeros(len(paths), dtype=bool) if pseudo is None else pseudo
+        for path, labels, is_pseudo in zip(paths, xy, pseudo, strict=True):
             try:
                 image = read_image(path, pixels=spec.pixels)
             except (DataError, OSError) as error:
                 unreadable.append(str(error))
                 continue
             points.append(to_network_pixels(labels, image.shape[1::-1], spec.scale))
+            pseudos.append(is_pseudo)
             self.image_sizes.add(image.shape[1::-1])
             image = shrink(image, spec.scale)
             held += image.nbytes
@@ -100,6 +107,7 @@ class Examples:
                 raise DataError(f"{message} Restore the images, or remove their labels.")
             warnings.warn(f"{message} Training goes on without them.", DataWarning, stacklevel=2)
         self.xy = np.array(points).reshape(len(points), len(spec.keypoints), 2)
+        self.pseudo = np.array(pseudos, dtype=bool)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -147,7 +155,8 @@ def make_batch(
 ) -> Batch:
     """Make the batch of a step; it depends on the seed and the step alone.
 
-    Every example is taken once before any is taken again, in another order each time.
+    Every example is taken once before any is taken again, in another order each time. Half of the
+    batch are examples that geometry labelled, if there are such.
 
     Parameters
     ----------
@@ -166,14 +175,12 @@ def make_batch(
     unlabeled : {"absent", "unknown"}
         What a keypoint without a label in a labelled image is, see `TrainingSettings`.
     """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    rounds, places = np.divmod(positions, len(examples))
-    orders = {
-        number: np.random.default_rng([seed, 0, number]).permutation(len(examples))
-        for number in set(rounds.tolist())
-    }
-    indices = np.array(
-        [orders[number][place] for number, place in zip(rounds, places, strict=True)]
+    n_pseudo = batch_size // 2 if examples.pseudo.any() else 0
+    indices = np.concatenate(
+        [
+            _taken(np.flatnonzero(~examples.pseudo), step, batch_size - n_pseudo, (seed, 0)),
+            _taken(np.flatnonzero(examples.pseudo), step, n_pseudo, (seed, 2)),
+        ]
     )
     rng = np.random.default_rng([seed, 1, step])
     spec = examples.spec
@@ -184,7 +191,18 @@ def make_batch(
             examples.image(index), examples.xy[index], crop_size, rng, augmentation, mirrored
         )
     # a keypoint far outside is asked for, and must not be found
-    asked = np.where(np.isnan(xy), -1e6, xy) if unlabeled == "absent" else xy
+    absent = ~examples.pseudo[indices] & (unlabeled == "absent")
+    asked = np.where(np.isnan(xy) & absent[:, np.newaxis, np.newaxis], -1e6, xy)
     size = (crop_size, crop_size)
     targets = encode(asked, size, spec.stride, sigma=spec.sigma, radius=spec.radius)
     return Batch(step, images, xy, targets, indices)
+
+
+def _taken(examples, step, count, seed):
+    """Return the examples that a step takes."""
+    rounds, places = np.divmod(np.arange(step * count, (step + 1) * count), max(1, len(examples)))
+    orders = {
+        number: np.random.default_rng([*seed, number]).permutation(examples)
+        for number in set(rounds.tolist())
+    }
+    return np.array([orders[n][place] for n, place in zip(rounds, places, strict=True)], dtype=int)

@@ -13,7 +13,7 @@ from calibration.errors import DataError
 from calibration.files import write_text
 from pose3d.formats import deeplabcut
 from pose3d.labels import LabeledFrames
-from pose3d.project import Project, frame_number, load_labels
+from pose3d.project import PSEUDO_LABELED, Project, frame_number, load_labels
 
 _FORMAT = "pose3d training dataset"
 
@@ -37,6 +37,33 @@ def single_animal_labels(project: Project) -> LabeledFrames:
     """Load a project's labels, of its only animal; see `check_one_animal`."""
     check_one_animal(project)
     return load_labels(project)
+
+
+def pseudo_labels_of(project: Project, labels: LabeledFrames) -> LabeledFrames:
+    """Load what geometry labelled, of moments that no person labelled.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    labels : LabeledFrames
+        What people labelled, to train or to test on.
+
+    Raises
+    ------
+    DataError
+        If there is nothing.
+    """
+    found = load_labels(project, PSEUDO_LABELED)
+    by_hand = set(zip(labels.recordings, labels.frames.tolist(), strict=True))
+    theirs = zip(found.recordings, found.frames.tolist(), strict=True)
+    found = found.at(np.array([moment not in by_hand for moment in theirs], dtype=bool))
+    if not len(found):
+        raise DataError(
+            f"{project.path / PSEUDO_LABELED} has no labels of other moments than people "
+            "labelled. Run extract-confirmed-frames on a triangulated recording."
+        )
+    return found
 
 
 def labels_of(project: Project, split: "Split") -> LabeledFrames:

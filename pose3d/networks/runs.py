@@ -62,6 +62,9 @@ class Run:
         Each keypoint's partner, see `Skeleton.mirrored`.
     pretrained : Path or None
         Weights to start from.
+    pseudo : LabeledFrames or None
+        Images that geometry labelled, to train on as well: half of each batch. A keypoint without
+        a label is unknown in them.
     """
 
     spec: NetworkSpec
@@ -72,6 +75,7 @@ class Run:
     test: LabeledFrames
     mirrored: np.ndarray
     pretrained: Path | None = None
+    pseudo: LabeledFrames | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what another run must equal to go on with this one, as JSON knows it."""
@@ -84,6 +88,7 @@ class Run:
             "labels": labels_digest(self.train) + labels_digest(self.test),
             "weights": file_digest(self.pretrained) if self.pretrained else None,
             "mirrored": self.mirrored.tolist() if self.settings.augmentation.flip else None,
+            "pseudo_labels": labels_digest(self.pseudo) if self.pseudo else None,
         }
 
 
@@ -143,7 +148,7 @@ def perform(
         if saved is not None:
             saved(history)
 
-    examples = _examples(run, run.train)
+    examples = _examples(run, run.train, run.pseudo)
     tests = _examples(run, run.test) if len(run.test) else None
     model, history = train(
         run.spec,
@@ -225,9 +230,15 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def _examples(run, labels):
-    """Read labelled images."""
-    return Examples([run.root / image for image in labels.images], labels.xy[:, 0], run.spec)
+def _examples(run, labels, pseudo=None):
+    """Read labelled images, of people's labels and of geometry's."""
+    parts = [labels] if pseudo is None else [labels, pseudo]
+    return Examples(
+        [run.root / image for part in parts for image in part.images],
+        np.concatenate([part.xy[:, 0] for part in parts]),
+        run.spec,
+        pseudo=np.repeat([False, True][: len(parts)], [len(part) for part in parts]),
+    )
 
 
 def save_history(path: Path, history: History) -> None:

@@ -5,6 +5,7 @@ projects                  create-project, add-recording, import-labels
 label_projects            import-label-project
 choosing, label_checks    extract-frames, check-labels
 outliers, iterations      extract-outlier-frames, merge-datasets, change-keypoints
+confirming                extract-confirmed-frames
 labeling                  label-frames
 splitting, training       create-training-dataset, train-network
 evaluation, analysis      evaluate-network, compare-networks, analyze-recording
@@ -51,6 +52,7 @@ HOMES = {
     "analyze_recording": "pose3d.steps.analysis",
     "export_network": "pose3d.steps.exporting",
     "extract_outlier_frames": "pose3d.steps.outliers",
+    "extract_confirmed_frames": "pose3d.steps.confirming",
     "merge_datasets": "pose3d.steps.iterations",
     "change_keypoints": "pose3d.steps.iterations",
     "import_keypoints": "pose3d.steps.importing",

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from calibration.errors import DataError, DataWarning
 from calibration.recordings import Recording
-from pose3d.project import Project, frame_number
+from pose3d.project import LABELED, Project, frame_number
 from pose3d.steps.moments import Moments
 
 
@@ -25,7 +25,11 @@ def pictured(project: Project, take: Recording, moments: Moments) -> set[int]:
 
 
 def write_moments(
-    project: Project, take: Recording, moments: Moments, chosen: Iterable[int]
+    project: Project,
+    take: Recording,
+    moments: Moments,
+    chosen: Iterable[int],
+    root: str = LABELED,
 ) -> dict[str, int]:
     """Write the frames of some moments, of all cameras, as pictures to label.
 
@@ -37,6 +41,8 @@ def write_moments(
         The recording's.
     chosen : iterable of int
         Which of them.
+    root : str
+        Where the folders of pictures lie, see `load_labels`.
 
     Returns
     -------
@@ -48,14 +54,14 @@ def write_moments(
     chosen = np.array(sorted(chosen), dtype=int)
     written = {}
     for camera, video in take.videos.items():
-        folder = project.labeled_folder(take.name, camera)
+        folder = project.labeled_folder(take.name, camera, root)
         folder.mkdir(parents=True, exist_ok=True)
         wanted = moments.frames[camera][chosen]
-        wanted = [f for f in wanted.tolist() if f >= 0 and not (folder / _name(f)).exists()]
+        wanted = [f for f in wanted.tolist() if f >= 0 and not (folder / picture_name(f)).exists()]
         written[camera] = 0
         frames = read_frames(video, frames=wanted) if wanted else ()
         for frame in tqdm(frames, camera, len(wanted), disable=None, unit="frame", leave=False):
-            write_image(folder / _name(frame.index), frame.image)
+            write_image(folder / picture_name(frame.index), frame.image)
             written[camera] += 1
         if written[camera] < len(wanted):
             warnings.warn(
@@ -67,7 +73,7 @@ def write_moments(
     return written
 
 
-def _name(frame):
+def picture_name(frame: int) -> str:
     """Return what the picture of a frame is called."""
     return f"img{frame:05d}.png"
 

@@ -38,6 +38,7 @@ def train_network(
     rotation: float | None = None,
     flip: bool | None = None,
     unlabeled: str = "absent",
+    pseudo_labels: bool = False,
     learning_rate: float | None = None,
     schedule: str = "cosine",
     patience: int | None = None,
@@ -88,6 +89,8 @@ def train_network(
     unlabeled : str
         What a keypoint without a label in a labelled image is: "absent" (hidden, and not to be
         found) or "unknown" (somebody did not label it).
+    pseudo_labels : bool
+        Learn from what extract-confirmed-frames labelled as well: half of each batch.
     learning_rate : float
         The highest learning rate; 0.005 from scratch and 0.001 from weights unless told.
     schedule : str
@@ -109,7 +112,7 @@ def train_network(
         Begin anew, throwing away what was trained under this name.
     """
     from pose3d.networks import runs
-    from pose3d.networks.datasets import labels_of, single_animal_labels
+    from pose3d.networks.datasets import labels_of, pseudo_labels_of, single_animal_labels
     from pose3d.networks.running import only_one
     from pose3d.project import Project
     from pose3d.steps.training_views import Progress, save_curve, save_page
@@ -133,7 +136,7 @@ def train_network(
         "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop_size": crop_size,
         "scale": scale, "pixels": pixels, "stride": stride,
         "supervised": supervised, "rotation": rotation, "flip": flip,
-        "unlabeled": unlabeled,
+        "unlabeled": unlabeled, "pseudo_labels": pseudo_labels,
         "learning_rate": rate, "schedule": schedule, "patience": patience,
         "precision": precision, "seed": seed,
     }  # fmt: skip
@@ -149,6 +152,7 @@ def train_network(
         train_indices, test_indices = split.indices(labels)
         present = tuple(c for c in project.cameras if c in set(labels.cameras))
         groups = {camera: (camera,) for camera in present} if per_view else {"": present}
+        extra = pseudo_labels_of(project, labels) if pseudo_labels else None
         planned = {}
         for subfolder, cameras in groups.items():
             of_cameras = np.isin(labels.cameras, cameras)
@@ -158,6 +162,7 @@ def train_network(
                 cameras,
                 labels.at(train_indices[of_cameras[train_indices]]),
                 labels.at(test_indices[of_cameras[test_indices]]),
+                extra and extra.at(np.isin(extra.cameras, cameras)),
                 arguments | {"precision": _precision(place, precision, backbone, restart)},
                 checkpoint_seconds,
             )
@@ -236,7 +241,7 @@ def _clear_other_kind(folder, per_view, restart):
         runs.clear(other)
 
 
-def _run(project, cameras, train, test, arguments, checkpoint_seconds):
+def _run(project, cameras, train, test, pseudo, arguments, checkpoint_seconds):
     """Choose what was left to be chosen, and describe the training."""
     from pose3d.networks import choices
     from pose3d.networks.augmentation import Augmentation
@@ -304,8 +309,9 @@ def _run(project, cameras, train, test, arguments, checkpoint_seconds):
                 f"There is no file of weights {pretrained}. Give a file, or imagenet to download."
             )
     return Run(
-        spec, settings, cameras, project.path, train, test, project.skeleton.mirrored, pretrained
-    )
+        spec, settings, cameras, project.path, train, test, project.skeleton.mirrored, pretrained,
+        pseudo or None,
+    )  # fmt: skip
 
 
 def _precision(folder, wanted, backbone, restart):
@@ -350,6 +356,7 @@ def _row(network, run):
         "crop": run.settings.crop_size,
         "rotation": run.settings.augmentation.rotation_degrees,
         "images": len(run.train),
+        "pseudo_labeled": len(run.pseudo or ()),
         "steps": network.notes["steps"],
         "seconds": network.notes["seconds"],
         "test_error_px": network.notes["test_error_px"],

@@ -57,6 +57,19 @@ def test_a_keypoint_without_a_label_must_not_be_found(examples):
         assert not made.targets.locref_weight.max(axis=(1, 2))[missing].any()
 
 
+def test_half_of_a_batch_is_of_what_geometry_labelled_and_asks_only_what_it_knows(examples):
+    examples.pseudo = np.array([False, True, True, False, False])
+    taken = np.array([batch(examples, step).indices for step in range(6)])
+    assert sorted(taken[:3, 0]) == sorted(taken[3:, 0]) == [0, 3, 4]
+    assert sorted(taken[:2, 1]) == sorted(taken[2:4, 1]) == [1, 2]
+    for step in range(6):
+        made = batch(examples, step)
+        unknown = np.isnan(made.xy).any(axis=2)  # of image 1, which geometry labelled
+        assert unknown.any() == (1 in made.indices)
+        asked = made.targets.heat_weight.reshape(unknown.shape).astype(bool)
+        np.testing.assert_array_equal(asked, ~unknown)
+
+
 def test_nothing_is_asked_about_a_label_that_is_unknown(examples):
     for step in range(10):
         made = batch(examples, step, unlabeled="unknown")
