@@ -207,7 +207,7 @@ def _off_the_path(seen, min_likelihood):
             continue
         whole = np.stack([np.interp(index, index[there], p[there]) for p in points.T], axis=1)
         smooth = savgol_filter(median_filter(whole, size=(5, 1)), 11, 2, axis=0)
-        distance = np.where(there, np.linalg.norm(points - smooth, axis=1), np.nan)
+        distance = np.linalg.norm(points - smooth, axis=1)
         off[place[0], :, place[1], place[2]] = distance
     return _unusual(seen, off.reshape(xy.shape[0], n_frames, *xy.shape[2:4]), "fitting",
                     "px off its path", floor=2.0)  # fmt: skip
