@@ -77,7 +77,7 @@ def write_labeled_video(
         _View(tile, keypoints_2d, camera, skeleton, min_likelihood, trail, show_likelihood)
         for camera, tile in enumerate(mosaic.tiles)
     ]
-    chosen = slice(moments.start, moments.stop)
+    chosen = np.array(moments)
     pictures = paint_together(
         mosaic,
         list(videos.values()),

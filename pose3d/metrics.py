@@ -179,16 +179,33 @@ def animal_sizes(xy: np.ndarray) -> np.ndarray:
         Pixels. The median of the images where one has fewer than two labels, NaN where all have;
         an animal that lies along an axis counts as a quarter as wide as it is long.
     """
-    known = np.isfinite(xy).all(axis=-1)
-    several = known.sum(axis=1) >= 2
-    size = np.full(len(xy), np.nan)
-    if several.any():
-        low = np.nanmin(xy[several], axis=1)
-        box = np.nanmax(xy[several], axis=1) - low
-        box = np.maximum(box, box.max(axis=1, keepdims=True) / 4)
-        size[several] = np.sqrt(box.prod(axis=1))
-        size[~several] = np.median(size[several])
+    box = label_boxes(xy)
+    box = np.maximum(box, box.max(axis=1, keepdims=True) / 4)
+    size = np.sqrt(box.prod(axis=1))
+    known = np.isfinite(size)
+    if known.any():
+        size[~known] = np.median(size[known])
     return size
+
+
+def label_boxes(xy: np.ndarray) -> np.ndarray:
+    """Return the width and height of the box around each image's labels.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (n_images, n_keypoints, 2)
+        Labels; NaN where there is none.
+
+    Returns
+    -------
+    ndarray of shape (n_images, 2)
+        NaN where an image has fewer than two labels.
+    """
+    several = np.isfinite(xy).all(axis=-1).sum(axis=1) >= 2
+    box = np.full((len(xy), 2), np.nan)
+    if several.any():
+        box[several] = np.nanmax(xy[several], axis=1) - np.nanmin(xy[several], axis=1)
+    return box
 
 
 def object_similarity(

@@ -127,7 +127,9 @@ def check_same_run(path: Path, run: Mapping[str, Any]) -> None:
     """
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if not isinstance(begun, dict):
+            raise ValueError("it holds no settings")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read ({error}), so it is not known how this training was begun. "
             "Train under another name, or with restart to begin anew."

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pose3d.metrics import label_boxes
 from pose3d.networks.images import network_size
 
 #: Median distance between two keypoints, in network pixels, at which a small network tells them
@@ -32,13 +33,9 @@ def animal_size_px(xy: np.ndarray) -> float:
     float
         NaN where no image has two labels.
     """
-    known = np.isfinite(xy).all(axis=-1)
-    several = known.sum(axis=1) >= 2
-    if not several.any():
-        return float("nan")
-    low = np.nanmin(xy[several], axis=1)
-    high = np.nanmax(xy[several], axis=1)
-    return float(np.median(np.linalg.norm(high - low, axis=-1)))
+    diagonals = np.linalg.norm(label_boxes(xy), axis=-1)
+    diagonals = diagonals[np.isfinite(diagonals)]
+    return float(np.median(diagonals)) if diagonals.size else float("nan")
 
 
 def keypoint_distance_px(xy: np.ndarray) -> float:

@@ -1,6 +1,5 @@
 """Networks ready to run on one image: trained ones, and exported ones by their format."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from calibration.errors import DataError
 from pose3d.networks.images import shrink
-from pose3d.networks.spec import NetworkSpec
+from pose3d.networks.spec import NetworkSpec, read_fields
 
 #: What an export.json calls itself.
 EXPORT_FORMAT, EXPORT_VERSION = "pose3d exported network", 1
@@ -83,17 +82,7 @@ def load_exported(folder, precise):
 
 def _read_description(path) -> dict[str, Any]:
     """Read and check an export.json."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}). Export the network again.") from None
-    if not isinstance(found, dict) or found.get("format") != EXPORT_FORMAT:
-        raise DataError(f"{path} does not describe an exported network of pose3d.")
-    if found.get("format_version") != EXPORT_VERSION:
-        raise DataError(
-            f"{path} has format version {found.get('format_version')!r}; this pose3d reads "
-            f"{EXPORT_VERSION}. Update pose3d, or export the network again."
-        )
+    found = read_fields(path, EXPORT_FORMAT, EXPORT_VERSION, "export the network again")
     size = found.get("image_size")
     whole = isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)
     if found.get("file_format") not in EXPORT_FILES or not whole or min(size) < 1:

@@ -128,9 +128,16 @@ def perform(
     content = run.to_dict()
     if begun.is_file():
         check_same_run(begun, content)
+    elif (folder / "network.json").is_file():
+        raise DataError(
+            f"The network in {folder} was not trained there: training.json is not beside it. "
+            "Give another name, or restart to throw it away."
+        )
     else:
+        shutil.rmtree(checkpoints, ignore_errors=True)  # nobody knows of what
         write_text(begun, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if (folder / "network.json").is_file():
+        shutil.rmtree(checkpoints, ignore_errors=True)  # if it was killed between the two
         return load_networks(folder)[run.cameras[0]]
     names = run.spec.keypoints
     labelled = np.isfinite(run.train.xy[:, 0]).all(axis=-1).any(axis=0)

@@ -1,6 +1,8 @@
 """What a network is, in a few words that rebuild it; no TensorFlow needed to read them."""
 
+import json
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from calibration.arrays import name_tuple
@@ -21,6 +23,9 @@ BACKBONES = (
 STRIDES = (4, 8)
 
 PIXELS = {"luma": 1, "rgb": 3}
+
+#: A description of a network has some kilobytes; more is none.
+_MOST_BYTES = 4 << 20
 
 #: Backbones that can be supervised in their middle.
 SUPERVISED = ("resnet_101", "resnet_152")
@@ -126,3 +131,38 @@ class NetworkSpec:
             return cls(**values)
         except (TypeError, ValueError) as error:
             raise DataError(f"{where}: {error}") from None
+
+
+def read_fields(path: Path, file_format: str, version: int, remedy: str) -> dict[str, Any]:
+    """Read what a JSON file says of a network.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    file_format : str
+        What it calls itself.
+    version : int
+        The version of its format that is known.
+    remedy : str
+        What to do if it is damaged.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, something else, or of another version.
+    """
+    if path.stat().st_size > _MOST_BYTES:
+        raise DataError(f"{path} has {path.stat().st_size:,} bytes; expected some thousand.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON ({error}). {remedy[0].upper()}{remedy[1:]}.") from None
+    if not isinstance(found, dict) or found.get("format") != file_format:
+        raise DataError(f"{path} does not describe a {file_format}.")
+    if found.get("format_version") != version:
+        raise DataError(
+            f"{path} has format version {found.get('format_version')!r}; this pose3d reads "
+            f"{version}. Update pose3d, or {remedy}."
+        )
+    return found

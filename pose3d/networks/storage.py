@@ -13,15 +13,12 @@ from pose3d.confidence import Confidence
 from pose3d.formats.tensors import load_tensors, save_tensors
 from pose3d.networks.architecture import build_model
 from pose3d.networks.engine import keras
-from pose3d.networks.spec import NetworkSpec
+from pose3d.networks.spec import NetworkSpec, read_fields
 from pose3d.networks.weights import check_tensors, model_tensors, set_model_tensors
 
 _FORMAT = "pose3d network"
 _VERSION = 1
 _WEIGHTS = "weights.h5"
-
-#: network.json has some kilobytes; more is no description of a network.
-_MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,21 +144,7 @@ def read_description(path: Path) -> dict[str, Any]:
     DataError
         If it is damaged, of a newer version, or a field is absent or wrong.
     """
-    if path.stat().st_size > _MOST_BYTES:
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes; expected some thousand.")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(
-            f"{path} is no JSON ({error}). Restore it from a copy, or train again."
-        ) from None
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise DataError(f"{path} does not describe a network of pose3d.")
-    if found.get("format_version") != _VERSION:
-        raise DataError(
-            f"{path} has format version {found.get('format_version')!r}; this pose3d reads "
-            f"{_VERSION}. Update pose3d, or train again."
-        )
+    found = read_fields(path, _FORMAT, _VERSION, "restore it from a copy, or train again")
     found["spec"] = NetworkSpec.from_dict(found.get("spec"), str(path))
     try:
         found["cameras"] = name_tuple("cameras", found.get("cameras") or ())

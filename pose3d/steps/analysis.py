@@ -184,9 +184,9 @@ def _engine(parts, wanted, n_frames=_WORTH_TRYING):
     """
     path = parts / "engine.txt"
     if path.is_file():
-        name, _, batch = path.read_text(encoding="utf-8").strip().partition(" ")
-        if wanted in ("auto", name):
-            return name, int(batch or 8)
+        name, _, batch = path.read_text(encoding="utf-8", errors="replace").partition(" ")
+        if wanted in ("auto", name) and batch.isdecimal():
+            return name, int(batch)
         shutil.rmtree(parts)
     if n_frames < _WORTH_TRYING:
         return ("float32" if wanted == "auto" else wanted), 8
@@ -281,7 +281,8 @@ class _Chunks:
         xy = np.full((self.n_frames, n_keypoints, 2), np.nan)
         likelihood = np.zeros((self.n_frames, n_keypoints))
         covariance = np.full((self.n_frames, n_keypoints, 2, 2), np.nan)
-        for tensors in self._found.values():
+        while self._found:  # each is given up as soon as it is copied
+            _, tensors = self._found.popitem()
             xy[tensors["frames"]] = tensors["xy"]
             likelihood[tensors["frames"]] = tensors["likelihood"]
             covariance[tensors["frames"]] = tensors["covariance"]
@@ -339,7 +340,7 @@ def _matched(found, common, places, take, project, sizes):
     covariance = np.full((*shape, 2, 2), np.nan)
     for i, camera in enumerate(take.cameras):
         there = places[camera] >= 0
-        camera_xy, camera_likelihood, camera_covariance = found[camera]
+        camera_xy, camera_likelihood, camera_covariance = found.pop(camera)
         xy[i, there, 0] = camera_xy[places[camera][there]]
         likelihood[i, there, 0] = camera_likelihood[places[camera][there]]
         covariance[i, there, 0] = camera_covariance[places[camera][there]]

@@ -64,12 +64,19 @@ def export_network(
             "size": f"{size[0]}x{size[1]}",
             **_difference(trained, exported, images, project.pcutoff),
         })  # fmt: skip
-    figures = {key: max(row[key] for row in rows) for key in rows[0] if key.endswith(("px", "ms"))}
+    compared = [row for row in rows if row["points"]]
+    figures = {key: max(row[key] for row in rows) for key in ("ms", "trained_ms")}
+    away = "no keypoint is found in the labelled images, so points could not be compared."
+    if compared:
+        figures |= {key: max(row[key] for row in compared) for key in ("median_px", "worst_px")}
+        away = (
+            f"points lie {figures['median_px']:.3f} px from its own, {figures['worst_px']:.3f} at "
+            "most."
+        )
     return Outcome(
         out,
         f"Exported {network!r} as {file_format}: {figures['ms']:.1f} ms an image where the trained "
-        f"one takes {figures['trained_ms']:.1f} in float32; points lie "
-        f"{figures['median_px']:.3f} px from its own, {figures['worst_px']:.3f} at most.",
+        f"one takes {figures['trained_ms']:.1f} in float32; {away}",
         table=tuple(rows),
         figures={"file_format": file_format, **figures},
     )
@@ -111,7 +118,9 @@ def _image_size(project, cameras):
 
 
 def _pictures(project, network, size):
-    """Read labelled images of a size to try a network on; noise where there are none."""
+    """Read labelled images to try a network on, brought to a size; noise where there are none."""
+    import cv2
+
     from calibration.video import read_image
     from pose3d.project import load_labels
 
@@ -123,8 +132,9 @@ def _pictures(project, network, size):
             image = read_image(project.path / labels.images[i], pixels=network.spec.pixels)
         except (DataError, OSError):
             continue
-        if image.shape[1::-1] == size:
-            images.append(image)
+        if image.shape[1::-1] != size:
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        images.append(image)
     rng = np.random.default_rng(0)
     shape = (size[1], size[0], 3)[: 2 if network.spec.pixels == "luma" else 3]
     return images or [rng.integers(0, 256, shape, dtype=np.uint8)]
@@ -141,8 +151,8 @@ def _difference(trained, exported, images, min_likelihood):
     return {
         "images": len(images),
         "points": len(away),
-        "median_px": round(float(np.median(away)), 4) if len(away) else 0.0,
-        "worst_px": round(float(away.max()), 4) if len(away) else 0.0,
+        "median_px": round(float(np.median(away)), 4) if len(away) else None,
+        "worst_px": round(float(away.max()), 4) if len(away) else None,
         "ms": round(1000 * exported.latency.median, 2),
         "trained_ms": round(1000 * trained.latency.median, 2),
     }

@@ -94,6 +94,16 @@ def test_parts_of_another_engine_are_not_mixed_in(project, monkeypatch):
     np.testing.assert_array_equal(found.xy, expected.xy)
 
 
+def test_a_damaged_note_of_the_engine_costs_the_parts_alone(project):
+    parts = Project.load(project).keypoints_2d_path("take").with_suffix(".parts")
+    for content in (b"float32 many", b"float32", b"\xff"):
+        parts.mkdir(parents=True)
+        (parts / "engine.txt").write_bytes(content)
+        assert steps.analyze_recording(project, "take").figures["frames"] == 48
+        Project.load(project).keypoints_2d_path("take").unlink()
+        assert not parts.exists()
+
+
 def test_likelihoods_that_are_worth_something_else_are_computed_anew(project):
     before = load_keypoints_2d(steps.analyze_recording(project, "take").path)
     weights = load_networks(project / "networks" / "network")["top"].digest

@@ -1,6 +1,7 @@
 """Networks for other programs, and poses while frames arrive."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -146,7 +147,7 @@ def test_what_lies_in_the_folder_is_kept_unless_it_is_an_export(seeing, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "x"}, "does not describe an exported network"),
+        ({"format": "x"}, "does not describe a pose3d exported network"),
         ({"format_version": 2}, "Update pose3d"),
         ({"image_size": [0, 4]}, "names no format or size"),
         ({"file_format": "../x"}, "names no format or size"),
@@ -269,6 +270,19 @@ def test_the_verb_exports_and_says_how_far_points_moved(project):
     again = pose3d.live(outcome.path)
     image = dot((60, 60))
     np.testing.assert_allclose(trained(image).xy, again(image).xy, atol=0.02)
+
+
+def test_points_that_were_not_compared_are_not_called_alike(project, tmp_path):
+    outcome = steps.export_network(project, image_size="96x64", out=tmp_path / "small")
+    assert outcome.table[0]["points"] > 0  # in the labelled images, brought to that size
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    for path in (other / "labeled-data").glob("*/*.png"):
+        write_image(path, np.zeros((150, 210), np.uint8))
+    outcome = steps.export_network(other)
+    assert outcome.table[0]["points"] == 0
+    assert "points could not be compared" in outcome.summary
+    assert "worst_px" not in outcome.figures
 
 
 def test_an_export_in_the_network_s_folder_is_not_taken_for_it(project):

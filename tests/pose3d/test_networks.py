@@ -219,7 +219,7 @@ def flip_a_bit(path):
         ),
         (lambda folder: flip_a_bit(folder / "weights.h5"), "weights.h5"),
         (lambda folder: (folder / "network.json").write_text("{"), "is no JSON"),
-        (lambda folder: (folder / "network.json").write_text("[]"), "does not describe a network"),
+        (lambda folder: (folder / "network.json").write_text("[]"), "describe a pose3d network"),
         (lambda folder: (folder / "network.json").write_text(" " * (5 << 20)), "5,242,880 bytes"),
     ],
 )

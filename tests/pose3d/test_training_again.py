@@ -1,6 +1,7 @@
 """Trainings that are repeated, changed, or asked for what they cannot give."""
 
 import re
+import shutil
 import threading
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from pose3d.labels import LabeledFrames
 from pose3d.networks import backbones, runs, training
 from pose3d.networks.architecture import build_model, initialize
 from pose3d.networks.batches import Examples, spread_out
+from pose3d.networks.checkpoints import History, save_checkpoint
 from pose3d.networks.datasets import load_split
 from pose3d.networks.spec import NetworkSpec
 from pose3d.networks.storage import PoseNetwork, load_networks, save_network
@@ -63,6 +65,30 @@ def test_training_again_changes_no_page_and_mends_one_that_is_gone(project):
     page.unlink()
     steps.train_network(project, **QUICK)
     assert "What it finds" in page.read_text(encoding="utf-8")
+
+
+def test_what_was_not_trained_here_is_not_taken_for_it(project):
+    folder = steps.train_network(project, **QUICK).path.parent
+    (folder / "checkpoints").mkdir()  # of a training that was killed when it was done
+    steps.train_network(project, **QUICK)
+    assert not (folder / "checkpoints").exists()
+    (folder / "training.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be read .it holds no settings.*Train under"):
+        steps.train_network(project, **QUICK)
+    (folder / "training.json").unlink()
+    with pytest.raises(DataError, match="was not trained there: .* Give another name, or restart"):
+        steps.train_network(project, **QUICK | {"steps": 3})
+    steps.train_network(project, restart=True, **QUICK)
+    shutil.copytree(folder, folder.with_name("other"))
+    for name in ("network.json", "training.json"):
+        (folder.with_name("other") / name).unlink()
+    arrays = load_networks(folder)["top"].model.get_weights()
+    save_checkpoint(folder.with_name("other") / "checkpoints", {"weights": {}}, History([1.0] * 3))
+    steps.train_network(project, name="other", **QUICK)
+    for one, other in zip(
+        arrays, load_networks(folder.with_name("other"))["top"].model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_other_partners_are_another_training(project):
