@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,9 @@ def single_animal_labels(project: Project) -> LabeledFrames:
     return load_labels(project)
 
 
-def pseudo_labels_of(project: Project, labels: LabeledFrames) -> LabeledFrames:
+def pseudo_labels_of(
+    project: Project, labels: LabeledFrames, numbers: Callable[[LabeledFrames], np.ndarray]
+) -> LabeledFrames:
     """Load what geometry labelled, of moments that no person labelled.
 
     Parameters
@@ -48,6 +50,8 @@ def pseudo_labels_of(project: Project, labels: LabeledFrames) -> LabeledFrames:
         The project.
     labels : LabeledFrames
         What people labelled, to train or to test on.
+    numbers : callable
+        Numbers the moments of images, as cameras may be late.
 
     Raises
     ------
@@ -55,8 +59,8 @@ def pseudo_labels_of(project: Project, labels: LabeledFrames) -> LabeledFrames:
         If there is nothing.
     """
     found = load_labels(project, PSEUDO_LABELED)
-    by_hand = set(zip(labels.recordings, labels.frames.tolist(), strict=True))
-    theirs = zip(found.recordings, found.frames.tolist(), strict=True)
+    by_hand = set(zip(labels.recordings, numbers(labels).tolist(), strict=True))
+    theirs = zip(found.recordings, numbers(found).tolist(), strict=True)
     found = found.at(np.array([moment not in by_hand for moment in theirs], dtype=bool))
     if not len(found):
         raise DataError(

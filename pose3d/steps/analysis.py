@@ -358,16 +358,20 @@ def _matched(found, common, places, take, project, sizes):
 
 def _outcome(path, keypoints, cutoff, what):
     """Say what was found."""
-    rows = [
-        {
+    rows, every = [], []
+    for i, camera in enumerate(keypoints.cameras):
+        # frames that a camera has not, or that were not looked at, are not unlikely
+        there = np.isfinite(keypoints.xy[i]).any(axis=(1, 2, 3))
+        likelihood = keypoints.likelihood[i, there]
+        every.append(likelihood.ravel())
+        rows.append({
             "camera": camera,
-            "frames": int(np.isfinite(keypoints.xy[i]).any(axis=(1, 2, 3)).sum()),
-            "median_likelihood": float(np.median(keypoints.likelihood[i])),
-            "likely": float((keypoints.likelihood[i] >= cutoff).mean()),
-        }
-        for i, camera in enumerate(keypoints.cameras)
-    ]
-    likely = float((keypoints.likelihood >= cutoff).mean())
+            "frames": int(there.sum()),
+            "median_likelihood": float(np.median(likelihood)) if there.any() else 0.0,
+            "likely": float((likelihood >= cutoff).mean()) if there.any() else 0.0,
+        })  # fmt: skip
+    every = np.concatenate(every)
+    likely = float((every >= cutoff).mean()) if len(every) else 0.0
     return Outcome(
         path,
         f"{keypoints.n_frames} frames of {len(rows)} cameras {what}; {likely:.0%} of the "

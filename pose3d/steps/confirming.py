@@ -138,4 +138,9 @@ def _triangulated(project, recording) -> tuple[Keypoints2D, Keypoints3D, CameraR
     seen = load_keypoints_2d(flat)
     if seen.n_frames != found.n_frames or not set(found.cameras) <= set(seen.cameras):
         raise DataError(f"{solid} is not of {flat} as it is now. Run triangulate-recording again.")
+    if found.keypoints != project.skeleton.keypoints:
+        raise DataError(
+            f"{solid} has the keypoints {', '.join(found.keypoints)}, which are not the project's "
+            "any more. Train a network for these, analyse and triangulate again."
+        )
     return seen.subset(found.cameras), found, load_rig(project.calibration_path(recording))

@@ -152,7 +152,8 @@ def train_network(
         train_indices, test_indices = split.indices(labels)
         present = tuple(c for c in project.cameras if c in set(labels.cameras))
         groups = {camera: (camera,) for camera in present} if per_view else {"": present}
-        extra = pseudo_labels_of(project, labels) if pseudo_labels else None
+        numbers = functools.partial(moment_numbers, project)
+        extra = pseudo_labels_of(project, labels, numbers) if pseudo_labels else None
         planned = {}
         for subfolder, cameras in groups.items():
             of_cameras = np.isin(labels.cameras, cameras)

@@ -14,8 +14,10 @@ from pose3d.confirmation import confirmed_points
 from pose3d.formats.keypoints import save_keypoints_2d
 from pose3d.keypoints import Keypoints2D
 from pose3d.labels import LabeledFrames
+from pose3d.networks.datasets import pseudo_labels_of
 from pose3d.networks.storage import load_networks
 from pose3d.project import PSEUDO_LABELED, Project, load_labels, save_labels
+from pose3d.steps.moments import moment_numbers
 
 NAMES, N_FRAMES = ("nose", "back", "tail"), 60
 
@@ -120,3 +122,29 @@ def test_a_network_learns_from_both(project):
     steps.extract_confirmed_frames(project, "walk", count=6)
     with pytest.raises(DataError, match="begun with other settings: pseudo_labels was"):
         steps.train_network(project, pseudo_labels=True, **how)
+
+
+def test_the_moment_of_a_late_camera_is_the_one_that_people_labelled(project):
+    config = project / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    loaded = Project.load(project)
+    late = loaded.cameras[2]
+    config.write_text(text.replace("offsets: {}", f"offsets: {{walk: {{{late}: 0.1}}}}"), "utf-8")
+    loaded = Project.load(project)
+    labels = load_labels(loaded).at(slice(0, 1))  # of a camera that is not late, frame 0
+    frames = [1, 3, 4]
+    images = [f"pseudo-labels/walk_{late}/img{f:05d}.png" for f in frames]
+    for image in images:
+        write_image(project / image, np.full((480, 640), 100, np.uint8))
+    xy = np.full((3, 1, len(NAMES), 2), 50.0)
+    names = (["walk"] * 3, [late] * 3, frames, ("animal",), NAMES)
+    save_labels(loaded, LabeledFrames(xy, images, *names))
+    found = pseudo_labels_of(loaded, labels, lambda some: moment_numbers(loaded, some))
+    assert found.frames.tolist() == [1, 4]  # its frame 3 is the others' frame 0
+
+
+def test_points_of_other_keypoints_become_no_labels(project):
+    steps.triangulate_recording(project, "walk", trust_calibration=True)
+    steps.change_keypoints(project, remove=[NAMES[-1]], add=["hip"])
+    with pytest.raises(DataError, match="not the project's any more. Train a network for these"):
+        steps.extract_confirmed_frames(project, "walk")

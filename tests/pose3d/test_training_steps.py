@@ -252,7 +252,10 @@ def test_an_analysis_can_look_at_less_or_at_several_videos_at_once(project, anal
     found = load_keypoints_2d(analyzed.path)
     error = np.linalg.norm(found.xy - expected.xy, axis=-1)
     assert np.nanmedian(error) < 0.1
-    steps.analyze_recording(project, "take", every=3)
+    some = steps.analyze_recording(project, "take", every=3)
+    assert [row["frames"] for row in some.table] == [20, 19]
+    assert some.figures["likely"] > 0.9
+    assert min(row["median_likelihood"] for row in some.table) > 0.9
     found = load_keypoints_2d(analyzed.path)
     there = np.isfinite(found.xy[0, :, 0, 0, 0])
     assert np.flatnonzero(there).tolist() == list(range(0, 60, 3))
