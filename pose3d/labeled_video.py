@@ -1,5 +1,6 @@
 """The video of all views with their keypoints: decoded, drawn and encoded side by side."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -78,16 +79,18 @@ def write_labeled_video(
         for camera, tile in enumerate(mosaic.tiles)
     ]
     chosen = np.array(moments)
-    pictures = paint_together(
+    painted = paint_together(
         mosaic,
         list(videos.values()),
         [places[name][chosen] for name in keypoints_2d.cameras],
         lambda view, moment, part: views[view].draw(part, moments[moment]),
     )
-    if progress is not None:
-        pictures = progress(pictures, total=len(moments))
+    pictures = painted if progress is None else progress(painted, total=len(moments))
     fps = keypoints_2d.fps if keypoints_2d.n_frames > 1 else 30.0
-    with VideoWriter(path, fps * speed, crf=20, quick=True) as film:
+    with (
+        contextlib.closing(painted),  # an error that is kept would keep its threads and videos
+        VideoWriter(path, fps * speed, crf=20, quick=True) as film,
+    ):
         for picture, _ in pictures:
             film.write(picture)
     return mosaic

@@ -119,13 +119,13 @@ def correct_share(errors: np.ndarray, threshold_px: float | np.ndarray) -> float
     Parameters
     ----------
     errors : ndarray of shape (...)
-        Distances in pixels; NaN does not count.
+        Distances in pixels; NaN does not count, a point that was not found is infinitely far.
     threshold_px : float or ndarray
         The distance, or one per point (a share of the animal's size), that broadcasts; points
         whose distance is NaN do not count.
     """
     errors, threshold_px = np.broadcast_arrays(errors, threshold_px)
-    known = np.isfinite(errors) & ~np.isnan(threshold_px)
+    known = ~np.isnan(errors) & ~np.isnan(threshold_px)
     return float((errors[known] <= threshold_px[known]).mean()) if known.any() else float("nan")
 
 

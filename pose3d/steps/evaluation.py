@@ -63,6 +63,10 @@ def evaluate_network(
     xy, likelihood = _predict(project, labels, networks, folder, np.concatenate([train, test]))
     errors = metrics.pixel_errors(xy, labels.xy[:, 0])
     size = metrics.animal_sizes(labels.xy[:, 0])
+    # what is labelled in an image that was read, and not found: of a keypoint that was not learnt
+    missed = np.isfinite(labels.xy[:, 0, :, 0]) & np.isnan(errors)
+    missed &= np.isfinite(xy).any(axis=(1, 2))[:, np.newaxis]
+    far = np.where(missed, np.inf, errors)
     parts = {"train": train, "test": test}
     rows = metrics.error_table(errors, likelihood, parts, labels.keypoints, cutoff)
     figures = {"min_likelihood": cutoff}
@@ -73,9 +77,9 @@ def evaluate_network(
         figures[f"{part}_mean_error_high_px"] = every["high_px"]
         for share in _SHARES:
             reach = share * size[images, np.newaxis]
-            figures[f"{part}_pck_{share:g}"] = metrics.correct_share(errors[images], reach)
+            figures[f"{part}_pck_{share:g}"] = metrics.correct_share(far[images], reach)
         figures[f"{part}_map"] = metrics.average_precision(
-            metrics.object_similarity(errors[images], size[images]), likelihood[images].mean(axis=1)
+            metrics.object_similarity(far[images], size[images]), likelihood[images].mean(axis=1)
         )
     by_image = _by_image(labels, errors, xy, likelihood, parts)
     _write_csv(folder / "evaluation.csv", rows)

@@ -1,5 +1,6 @@
 """What is laid over the views of a labelled video."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -79,3 +80,25 @@ def test_keypoints_lie_right_on_a_smaller_copy_and_not_at_all_on_a_part(tmp_path
     part = replace(seen, image_sizes=np.array([[320, 180]]))
     with pytest.raises(DataError, match="160x120 .* pictures of 320x180.* Run analyze-recording"):
         write_labeled_video(out, {"top": video}, {}, part, Skeleton(("nose",)))
+
+
+def test_a_film_that_is_stopped_leaves_no_file_and_no_thread(tmp_path):
+    video = tmp_path / "video.mp4"
+    with VideoWriter(video, 30) as writer:
+        for _ in range(9):
+            writer.write(np.full((48, 64, 3), 60, np.uint8))
+    xy = np.full((1, 9, 1, 1, 2), 20.0)
+    seen = Keypoints2D(xy, np.ones(xy.shape[:-1]), ("top",), ("animal",), ("nose",),
+                       np.arange(9) / 30)  # fmt: skip
+    before = set(threading.enumerate())
+
+    def stop(pictures, total):
+        yield next(pictures)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        write_labeled_video(
+            tmp_path / "out.mp4", {"top": video}, {}, seen, Skeleton(("nose",)), progress=stop
+        )
+    assert set(threading.enumerate()) <= before, kept
+    assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]

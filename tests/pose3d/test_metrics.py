@@ -57,6 +57,7 @@ def test_unlikely_points_do_not_count():
 def test_the_correct_share_counts_known_points():
     assert correct_share([1.0, 2.0, 3.0, np.nan], 2.0) == pytest.approx(2 / 3)
     assert correct_share([[1.0, 2.0], [3.0, 4.0]], [[1.0], [4.0]]) == pytest.approx(3 / 4)
+    assert correct_share([1.0, np.inf], 2.0) == 0.5
 
 
 def test_where_the_animal_s_size_is_not_known_no_share_of_it_is():

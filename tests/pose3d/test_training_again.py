@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from calibration.errors import DataError, DataWarning
-from calibration.video import VideoWriter, write_image
+from calibration.video import VideoWriter, read_image, write_image
 from pose3d import steps
 from pose3d.labels import LabeledFrames
 from pose3d.networks import backbones, runs, training
@@ -18,6 +18,7 @@ from pose3d.networks.architecture import build_model, initialize
 from pose3d.networks.batches import Examples, spread_out
 from pose3d.networks.checkpoints import History, save_checkpoint
 from pose3d.networks.datasets import load_split
+from pose3d.networks.inference import Predictor
 from pose3d.networks.spec import NetworkSpec
 from pose3d.networks.storage import PoseNetwork, load_networks, save_network
 from pose3d.project import Project, load_labels, save_labels
@@ -283,3 +284,23 @@ def test_one_keypoint_is_evaluated_without_the_animal_s_size(tmp_path, rng):
     assert np.isfinite(outcome.figures["test_mean_error_px"])
     assert np.isnan(outcome.figures["test_pck_0.1"])
     assert "No image has two labels" in outcome.path.read_text(encoding="utf-8")
+
+
+def test_a_keypoint_that_was_not_learnt_counts_as_wrong(project):
+    spec = NetworkSpec("unet", KEYPOINTS, scale=1.0)
+    model = build_model(spec)
+    initialize(model, 0)
+    labels = load_labels(Project.load(project))
+    images = [read_image(project / image, pixels="luma") for image in labels.images]
+    found = Predictor(model, spec).predict(images).xy
+    save_labels(Project.load(project), replace(labels, xy=found[:, np.newaxis]))
+    shares = []
+    for name, untrained in (("whole", ()), ("part", ("left_eye", "right_eye"))):
+        steps.create_training_dataset(project, name=name, train_fraction=0.5)
+        save_network(
+            project / "networks" / name, PoseNetwork(spec, model, ("left", "top"), untrained)
+        )
+        figures = steps.evaluate_network(project, name=name).figures
+        assert figures["test_mean_error_px"] < 0.01
+        shares.append((figures["test_pck_0.1"], figures["test_map"]))
+    assert shares == [(1.0, pytest.approx(1.0)), (0.5, pytest.approx(0.1))]
