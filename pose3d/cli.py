@@ -141,22 +141,51 @@ def _print_outcome(outcome: Outcome, as_json: bool) -> None:
         typer.echo(json.dumps(_finite(record), default=str))
         return
     if outcome.table:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(show_edge=False, pad_edge=False, header_style="bold")
-        for column in outcome.table[0]:
-            numeric = all(
-                not isinstance(row[column], str) or not row[column] for row in outcome.table
-            )
-            table.add_column(str(column), justify="right" if numeric else "left")
-        for row in outcome.table:
-            table.add_row(*[_spell(value) for value in row.values()])
-        Console(highlight=False).print(table)
+        _print_table(outcome.table)
     if outcome.failed:
         typer.secho(outcome.failed, fg="red", err=True)
     typer.echo(outcome.summary)
     typer.echo(f"Look at: {outcome.path}")
+
+
+def _print_table(rows) -> None:
+    """Print a table in the first form that fits, and never less than all of it.
+
+    As it is; with headers broken at underscores; on its side; else with its texts folded. Where
+    nobody sits at a terminal it is as wide as it must be.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    cells = [[_spell(value) for value in row.values()] for row in rows]
+    numeric = [
+        all(not isinstance(row[column], str) or not row[column] for row in rows)
+        for column in rows[0]
+    ]
+    headers = [str(column) for column in rows[0]]
+    broken = _table([header.replace("_", "_\n") for header in headers], cells, numeric)
+    forms = [_table(headers, cells, numeric), broken]
+    if len(rows) < len(headers):
+        sides = [[header, *column] for header, column in zip(headers, zip(*cells), strict=True)]
+        forms.append(_table([""] * (len(rows) + 1), sides, [False] + [True] * len(rows)))
+    ample = console.options.update(max_width=10_000)
+    fitting = (f for f in forms if console.measure(f, options=ample).maximum <= console.width)
+    console.print(next(fitting, broken))
+
+
+def _table(headers, cells, numeric):
+    """Lay out a table: numbers to the right and whole, texts to the left and folded at need."""
+    from rich.table import Table
+
+    table = Table(show_edge=False, pad_edge=False, header_style="bold", show_header=any(headers))
+    for header, whole in zip(headers, numeric, strict=True):
+        side = "right" if whole else "left"
+        table.add_column(header, justify=side, no_wrap=whole, overflow="fold", vertical="top")
+    for row in cells:
+        table.add_row(*row)
+    return table
 
 
 def _spell(value) -> str:

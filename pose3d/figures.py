@@ -171,8 +171,9 @@ def plot_learning_curve(
             secondary_y=True,
         )  # fmt: skip
         figure.update_yaxes(
-            title_text="mean test error (px)", rangemode="tozero", showgrid=False, secondary_y=True
-        )
+            title_text="mean test error (px)", rangemode="tozero", showgrid=False, secondary_y=True,
+            tickmode="auto",  # else at the heights of the other axis, which is logarithmic
+        )  # fmt: skip
     figure.update_yaxes(title_text="loss", type="log", secondary_y=False)
     figure.update_xaxes(title_text="training step")
     return _dressed(figure, height=420)

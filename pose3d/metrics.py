@@ -159,7 +159,9 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(errors), size=(n_samples, len(errors)))
-    means = total[drawn].sum(axis=1) / np.maximum(count[drawn].sum(axis=1), 1)
+    n_points = count[drawn].sum(axis=1)
+    some = n_points > 0  # a draw of images without the keypoint has no mean
+    means = total[drawn].sum(axis=1)[some] / n_points[some]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -94,7 +94,7 @@ def import_label_project(
             "n_images": taken, "n_points": sum(row["points"] for row in rows),
             "format": kind, "dropped": list(found.dropped),
         },
-        failed="" if taken or any(row["kept"] for row in rows) else "No image came in.",
+        failed="" if taken or any(row["there_before"] for row in rows) else "No image came in.",
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def _bring(project, found, recording, camera, images, blank, overwrite, absent):
     count = int(np.isfinite(np.array(points)).all(axis=-1).sum()) if points else 0
     if names:
         keep_labels(project, recording, camera, folder, labelled, names, np.array(points))
-    return {"images": len(names), "points": count, "kept": kept}
+    return {"images": len(names), "points": count, "there_before": kept}
 
 
 def _frames_of_videos(images, folder, labelled, overwrite):

@@ -130,7 +130,7 @@ def import_tracks(
     return {
         "images": len(read),
         "points": int(np.isfinite(points[..., 0]).sum()),
-        "kept": len(names) - len(new),
+        "there_before": len(names) - len(new),
     }
 
 
@@ -194,7 +194,7 @@ def import_images(
     return {
         "images": len(names),
         "points": int(np.isfinite(xy[taken][..., 0]).sum()),
-        "kept": kept,
+        "there_before": kept,
     }
 
 

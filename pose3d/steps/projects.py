@@ -236,7 +236,7 @@ def import_labels(
         else:
             counts = import_images(project, recording, camera, path, overwrite)
         rows.append({"camera": camera, **counts})
-    new, kept = sum(row["images"] for row in rows), sum(row["kept"] for row in rows)
+    new, kept = sum(row["images"] for row in rows), sum(row["there_before"] for row in rows)
     if kept:
         warnings.warn(
             f"{kept} images were labelled already; their labels are kept. Use overwrite to replace "

@@ -1,6 +1,7 @@
 """The command line says plainly what happened, to people and to programs."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -114,3 +115,36 @@ def test_a_mistyped_verb_is_answered_with_the_nearest(run):
     done = CliRunner().invoke(cli.app, ["mesure"])
     assert done.exit_code == 2
     assert "Did you mean 'measure'?" in done.output
+
+
+ERRORS = tuple(
+    {"keypoint": f"left_hind_paw_{i}", "mean_error_px": 1234.5, "median_error_px": 678.9 + i}
+    for i in range(4)
+)
+
+
+@pytest.mark.parametrize("width", [20, 40, 44, 60, 200])
+def test_a_narrow_terminal_folds_a_table_and_cuts_nothing(monkeypatch, capsys, width):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    cli._print_table(ERRORS)
+    told = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in told
+    assert told.count("1234") == 4  # numbers stay whole
+    assert max(map(len, told.splitlines())) <= max(width, 30)
+
+
+def test_one_long_row_is_printed_on_its_side(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    cli._print_table(({f"figure_{i}": i for i in range(9)},))
+    told = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert len(told) == 9
+    assert all(re.search(rf"^figure_{i} .* {i}$", line.strip()) for i, line in enumerate(told))
+
+
+def test_a_table_in_a_file_is_as_wide_as_it_must_be(capsys):
+    cli._print_table(({f"figure_{i}": "x" * 30 for i in range(20)},))
+    assert len(capsys.readouterr().out.splitlines()) == 3

@@ -58,3 +58,4 @@ def test_learning_curve_has_the_test_error_on_its_own_axis():
     both = plot_learning_curve([0, 10], [1.0, 0.1], [10], [3.0])
     assert both.data[1].yaxis == "y2"
     assert both.layout.yaxis2.title.text == "mean test error (px)"
+    assert both.layout.yaxis2.tickmode == "auto"  # round numbers, not those beside the losses

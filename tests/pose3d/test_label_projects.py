@@ -213,7 +213,7 @@ def test_the_views_of_lightning_pose_come_in_with_their_hidden_points(tmp_path):
     assert dict(zip(labels.cameras, labels.frames.tolist(), strict=True)) == {"top": 42, "side": 42}
     assert set(labels.recordings) == {"run1"}
     again = steps.import_label_project(tmp_path / "lp", tmp_path / "p")
-    assert [row["kept"] for row in again.table] == [1, 1]
+    assert [row["there_before"] for row in again.table] == [1, 1]
 
 
 def test_real_projects_come_in_and_open_in_the_page(tmp_path, data_folder):

@@ -70,6 +70,11 @@ def test_where_the_animal_s_size_is_not_known_no_share_of_it_is():
     assert np.isnan(off)
 
 
+def test_draws_of_images_without_the_keypoint_do_not_count_as_perfect():
+    errors = np.array([[80.0], [90.0], [np.nan], [np.nan]])
+    assert bootstrap_interval(errors) == (80, 90)
+
+
 def test_the_bootstrap_covers_the_mean_as_often_as_it_says(rng):
     covered = 0
     for seed in range(200):
