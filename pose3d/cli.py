@@ -168,7 +168,8 @@ def _print_table(rows) -> None:
     broken = _table([header.replace("_", "_\n") for header in headers], cells, numeric)
     forms = [_table(headers, cells, numeric), broken]
     if len(rows) < len(headers):
-        sides = [[header, *column] for header, column in zip(headers, zip(*cells), strict=True)]
+        columns = zip(*cells, strict=True)
+        sides = [[header, *column] for header, column in zip(headers, columns, strict=True)]
         forms.append(_table([""] * (len(rows) + 1), sides, [False] + [True] * len(rows)))
     ample = console.options.update(max_width=10_000)
     fitting = (f for f in forms if console.measure(f, options=ample).maximum <= console.width)

@@ -212,16 +212,21 @@ class Project:
         Returns
         -------
         (str, str) or None
-            Recording and camera; None if no camera of the project stands in the name.
+            Recording and camera; None if no camera of the project stands in the name, and for
+            the drawings of check-labels.
         """
+        plain = name.removesuffix("_labeled")
+        drawings = plain != name and (self.path / LABELED / plain).is_dir()
         name = unicodedata.normalize("NFC", name)
         if self.plain_deeplabcut:
-            return name, self.cameras[0]
+            return None if drawings else (name, self.cameras[0])
         cameras = sorted(self.cameras, key=len, reverse=True)
         for recording in sorted(self.recordings, key=len, reverse=True):
             for camera in cameras:
                 if name == unicodedata.normalize("NFC", f"{recording}_{camera}"):
                     return recording, camera
+        if drawings:
+            return None
         for camera in cameras:
             ending = unicodedata.normalize("NFC", f"_{camera}")
             if name.endswith(ending) and len(name) > len(ending):

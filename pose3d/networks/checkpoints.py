@@ -135,10 +135,12 @@ def check_same_run(path: Path, run: Mapping[str, Any]) -> None:
             "Train under another name, or with restart to begin anew."
         ) from None
     if differences := _differences(begun, json.loads(json.dumps(run))):
+        done = (path.parent / "network.json").is_file()
         raise DataError(
-            f"The training in {path.parent} was begun with other settings: "
-            f"{'; '.join(differences)}. Give the same settings to go on, another name for "
-            "another network, or restart to begin anew."
+            f"The {'network' if done else 'training'} in {path.parent} was "
+            f"{'trained' if done else 'begun'} with other settings: {'; '.join(differences)}. Give "
+            f"{'' if done else 'the same settings to go on, '}another name for another network, "
+            "or restart to begin anew."
         )
 
 

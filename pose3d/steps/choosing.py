@@ -25,6 +25,8 @@ def extract_frames(
     """Choose moments of recordings and write their frames as pictures to label.
 
     The same moments in all cameras, never one that is there already. Label them with label-frames.
+    Of kmeans the table says how unlike the frames are to those chosen: difference_left is what
+    remains, where 1 is the difference to the average frame; by_chance, had they been drawn.
 
     Parameters
     ----------
@@ -62,6 +64,9 @@ def extract_frames(
     if not names:
         raise DataError(f"{project.path} has no recordings. Add one with add-recording.")
     rows = []
+    filmed = [name for name in names if project.recording(name).videos]
+    if recording is None and filmed:
+        names = filmed  # the others came in with their pictures alone
     for name in names:
         take = project.recording(name)
         rows.append(_one(project, take, count, method, frames, times, apart, look_at, seed))

@@ -251,9 +251,16 @@ def _summary(figures, n_train, n_test):
         f"{'test' if n_test else 'training'} images ({figures[f'{part}_mean_error_low_px']:.2f} to "
         f"{figures[f'{part}_mean_error_high_px']:.2f} with other images)"
     )
-    if not n_test:
-        return f"{text}; none is kept for testing."
-    return f"{text}, {figures['train_mean_error_px']:.2f} px on {n_train} training images."
+    if n_test:
+        text += f", {figures['train_mean_error_px']:.2f} px on {n_train} training images."
+    else:
+        text += "; none is kept for testing."
+    if figures["train_kept"] < 0.5:
+        text += (
+            f" It is sure of {figures['train_kept']:.0%} of the keypoints in its own training "
+            "images: it has not learnt them yet. Train longer, with more --steps or --minutes."
+        )
+    return text
 
 
 def _by_image(labels, errors, xy, likelihood, parts):

@@ -60,11 +60,12 @@ def merge_datasets(project: str | os.PathLike, *, allow_unlabeled: bool = False)
 
     edit_config(loaded.config_path, raise_iteration)
     path = save_iteration(Project.load(project), labels)
+    name = f"network-{before + 1}"
     return Outcome(
         path,
         f"Iteration {before + 1} has {len(labels)} labelled pictures. Train a network under a new "
-        f"name: create-training-dataset --name network-{before + 1} --like network, then "
-        "train-network.",
+        f"name: create-training-dataset --name {name} --like network, then train-network --name "
+        f"{name}.",
         table=tuple(rows),
         figures={"iteration": before + 1, "n_images": len(labels), "n_unlabelled": waiting},
     )

@@ -254,6 +254,8 @@ def _in_folder(folder, cameras):
         elif entry.is_dir():
             inside = sorted(p for p in entry.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
             pairs += [(camera, video) for video in inside] or [(camera, entry)]
+    if not pairs and len(cameras) == 1:  # whose else could they be?
+        pairs = [(cameras[0], e) for e in entries if e.suffix.lower() in VIDEO_SUFFIXES]
     if not pairs:
         names = ", ".join(entry.name for entry in entries[:8]) or "nothing"
         raise DataError(

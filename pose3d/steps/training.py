@@ -185,9 +185,12 @@ def train_network(
     }
     error = f" Test error {figures['test_error_px']:.2f} px." if tested else ""
     networks = "A network" if len(rows) == 1 else f"{len(rows)} networks"
+    ended = ""
+    if minutes is not None and figures["steps"] < steps * len(rows):
+        ended = f", which were up after {figures['steps']} of {steps * len(rows)} steps"
     return Outcome(
         folder if per_view else folder / "learning-curve.html",
-        f"{networks} trained in {figures['seconds'] / 60:.1f} minutes.{error}",
+        f"{networks} trained in {figures['seconds'] / 60:.1f} minutes{ended}.{error}",
         table=tuple(rows),
         figures=figures,
     )

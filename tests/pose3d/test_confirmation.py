@@ -120,7 +120,7 @@ def test_a_network_learns_from_both(project):
     assert trained.table[0]["pseudo_labeled"] == 20
     assert load_networks(project / "networks" / "network")
     steps.extract_confirmed_frames(project, "walk", count=6)
-    with pytest.raises(DataError, match="begun with other settings: pseudo_labels was"):
+    with pytest.raises(DataError, match="trained with other settings: pseudo_labels was"):
         steps.train_network(project, pseudo_labels=True, **how)
 
 

@@ -87,6 +87,15 @@ def test_no_moment_is_chosen_twice(project):
     assert pictured(loaded, take, recording_moments(take)) == set(images(project, "top"))
 
 
+def test_recordings_that_came_in_as_pictures_are_passed_over(project):
+    config = project / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("    take:", "    pictures: {}\n    take:"), encoding="utf-8")
+    assert [row["recording"] for row in steps.extract_frames(project, count=2).table] == ["take"]
+    with pytest.raises(DataError, match="'pictures' has no videos"):
+        steps.extract_frames(project, "pictures")
+
+
 def test_moments_can_be_named_by_number_and_time(project):
     steps.extract_frames(project, "take", frames="3,100-101")
     steps.extract_frames(project, "take", times=[1.0, 1.01, 2.52])

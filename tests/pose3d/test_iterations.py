@@ -8,6 +8,7 @@ import pytest
 from calibration.errors import DataError
 from calibration.video import write_image
 from pose3d import steps
+from pose3d.labeling.content import labeled_recordings
 from pose3d.labels import LabeledFrames
 from pose3d.networks.datasets import labels_of, load_iteration, load_split
 from pose3d.project import Project, load_labels, save_labels
@@ -44,6 +45,7 @@ def project(tmp_path):
 def test_an_old_split_goes_with_the_labels_of_its_iteration(project):
     steps.create_training_dataset(project, train_fraction=0.5)
     merged = steps.merge_datasets(project)
+    assert "then train-network --name network-1." in merged.summary
     assert merged.figures == {"iteration": 1, "n_images": 6, "n_unlabelled": 0}
     label(project, range(9), 7)  # three more, and the others corrected
     steps.create_training_dataset(project, name="network-1", train_fraction=0.5)
@@ -74,6 +76,17 @@ def test_pictures_that_wait_for_labels_are_told(project):
         steps.merge_datasets(project)
     assert Project.load(project).iteration == 0
     assert steps.merge_datasets(project, allow_unlabeled=True).figures["n_unlabelled"] == 1
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_drawings_of_check_labels_are_nobody_s_images_to_label(project, plain):
+    if plain:  # as DeepLabCut makes it, and the drawings in its own way
+        text = (project / "config.yaml").read_text(encoding="utf-8")
+        (project / "config.yaml").write_text(text[: text.index("pose3d:")], encoding="utf-8")
+    steps.check_labels(project)
+    assert (project / "labeled-data" / "walk_top_labeled" / "img00000.png").is_file()
+    assert len(labeled_recordings(Project.load(project))) == 1
+    assert steps.merge_datasets(project).figures["n_unlabelled"] == 0
 
 
 def test_keypoints_change_and_labels_follow(project):

@@ -252,6 +252,16 @@ def test_videos_that_were_left_aside_are_named(folder, tmp_path):
         add_recording(folder, "trot", [str(tmp_path / "films")])
 
 
+def test_the_only_camera_s_video_need_not_bear_its_name(tmp_path):
+    create_project(tmp_path / "one", cameras=["camera"], keypoints=["nose"])
+    video = film(tmp_path / "films" / "mouse 7.mp4")
+    add_recording(tmp_path / "one", "trot", [str(video.parent)])
+    assert Project.load(tmp_path / "one").recordings["trot"].videos == {"camera": video}
+    film(tmp_path / "films" / "mouse 8.mp4")
+    with pytest.raises(DataError, match=r"Both .*mouse 7\.mp4 and .*mouse 8\.mp4 are of"):
+        add_recording(tmp_path / "one", "two", [str(video.parent)])
+
+
 @pytest.mark.parametrize("layout", ["{camera}/take.mp4", "take_{camera}.mp4", "{camera}.mp4"])
 def test_cameras_are_found_in_a_folder_by_name(folder, tmp_path, layout):
     videos = {camera: film(tmp_path / "f" / layout.format(camera=camera)) for camera in CAMERAS}

@@ -151,10 +151,19 @@ def test_training_again_returns_the_network_and_other_settings_are_refused(proje
     before = load_networks(project / "networks" / "network")["top"].digest
     again = steps.train_network(project, **SHORT)
     assert load_networks(again.path.parent)["top"].digest == before
-    with pytest.raises(DataError, match="training.steps was 60, is 70"):
+    with pytest.raises(DataError, match=r"trained with .*steps was 60, is 70\. Give another name"):
         steps.train_network(project, **SHORT | {"steps": 70})
     with pytest.raises(DataError, match="another kind of network, one for all cameras"):
         steps.train_network(project, per_view=True, **SHORT)
+
+
+def test_a_training_that_ran_out_of_time_says_how_far_it_came(project, trained):
+    how = SHORT | {"steps": 9000, "minutes": 0.01}
+    outcome = steps.train_network(project, name="hurried", **how)
+    assert outcome.figures["steps"] < 9000
+    assert f"up after {outcome.figures['steps']} of 9000 steps." in outcome.summary
+    assert "has not learnt them yet" in steps.evaluate_network(project, name="hurried").summary
+    assert "learnt" not in steps.evaluate_network(project, min_likelihood=0.1).summary
 
 
 def test_the_evaluation_tells_train_from_test_and_keypoint_from_keypoint(project, trained):
