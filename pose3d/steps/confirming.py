@@ -114,14 +114,27 @@ def extract_confirmed_frames(
     return Outcome(
         project.path / PSEUDO_LABELED,
         f"{n_points} points in {len(images)} images of {len(chosen)} moments are confirmed, "
-        f"{corrected} of them where a view had found nothing sure. Learn from them: train-network "
-        "--name NEW --pseudo-labels.",
+        f"{corrected} of them where a view had found nothing sure."
+        + (" Learn from them: train-network --name NEW --pseudo-labels." if images else ""),
         table=tuple(rows),
         figures={"moments": len(chosen), "images": len(images), "points": n_points,
                  "corrected": corrected},
-        failed="" if images else f"No point is confirmed by {min_views} views. Label more frames, "
-        "train for longer, or lower --min-views.",
+        failed="" if images else _why_none(confirmed, min_views),
     )  # fmt: skip
+
+
+def _why_none(confirmed, min_views):
+    """Say why there is no moment to learn from."""
+    if confirmed.any():
+        n_moments = confirmed.any(axis=(0, 2, 3)).sum()
+        return (
+            f"All {n_moments} moments with confirmed points have pictures in labeled-data already: "
+            "they are for people to label. Take another recording."
+        )
+    return (
+        f"No point is confirmed by {min_views} views. Label more frames, train for longer, or "
+        "lower --min-views."
+    )
 
 
 def _triangulated(project, recording) -> tuple[Keypoints2D, Keypoints3D, CameraRig]:

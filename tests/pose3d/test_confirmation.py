@@ -103,6 +103,9 @@ def test_confirmed_moments_become_labels_apart_from_those_of_people(project, wal
     error = np.linalg.norm(made.xy - true[where, made.frames], axis=-1)
     assert np.nanmax(error) < 2.5
     assert len(load_labels(Project.load(project))) == 8
+    steps.extract_frames(project, "walk", frames=f"1-{N_FRAMES - 1}")
+    nothing = steps.extract_confirmed_frames(project, "walk")
+    assert f"All {N_FRAMES} moments with confirmed points have pictures" in nothing.failed
     nothing = steps.extract_confirmed_frames(project, "walk", max_deviation=1e-6)
     assert "No point is confirmed by 3 views" in nothing.failed
     assert not len(load_labels(Project.load(project), PSEUDO_LABELED))
