@@ -125,16 +125,27 @@ def _with_recording(project, recording, fps):
     return Project.load(project.path)
 
 
+def _unfolded(files, cameras):
+    """Put what a folder holds for each camera in the folder's place, if it is nobody's itself."""
+    for text in files:
+        folder = Path(text)
+        inside = []
+        if len(cameras) > 1 and folder.is_dir() and not match_camera(folder.name, cameras):
+            inside = [str(p) for p in sorted(folder.iterdir()) if match_camera(p.stem, cameras)]
+        yield from inside or [text]
+
+
 def _by_camera(files, cameras):
     """Find the camera of each file."""
     sources = {}
-    for text in files:
+    for text in _unfolded(files, cameras):
         name, equals, rest = text.partition("=")
         if equals and name in cameras:
             camera, source = name, Path(rest)
         else:
             source = Path(text)
             camera = match_camera(source.stem if source.suffix else source.name, cameras)
+            camera = camera or (cameras[0] if len(cameras) == 1 else None)
         if camera is None:
             raise ValueError(
                 f"Which camera is {text}? Its name holds none of {', '.join(cameras)}: give it as "
@@ -248,7 +259,8 @@ def _joined(found, names, individuals, times) -> Keypoints2D:
         if extra:
             told.append(
                 f"of {len(one.individuals)} animals the last {extra} are left out, whichever they "
-                "are in each frame"
+                f"are in each frame; if {len(one.individuals)} are there, name them "
+                "(create-project --individuals)"
             )
         if told:
             warnings.warn(

@@ -106,6 +106,32 @@ def test_files_become_the_keypoints_of_a_recording(project, seen, tmp_path):
         import_keypoints(project, "trot", [str(tmp_path / "strange.h5")], overwrite=True)
 
 
+def test_a_folder_that_holds_a_file_for_each_camera_is_opened(project, seen, tmp_path):
+    for camera in CAMERAS:
+        save_predictions(tmp_path / "all of it" / f"trot_{camera}.csv", seen, camera)
+    import_keypoints(project, "trot", [str(tmp_path / "all of it")])
+    back = load_keypoints_2d(project / "keypoints-2d" / "trot.h5")
+    np.testing.assert_allclose(back.xy, seen.xy)
+    (tmp_path / "all of it" / "old_trot_top.csv").touch()
+    with pytest.raises(ValueError, match="'top' has two files: .*old_trot_top.*trot_top"):
+        import_keypoints(project, "trot", [str(tmp_path / "all of it")], overwrite=True)
+
+
+def test_the_only_camera_s_file_need_not_bear_its_name(tmp_path, rng):
+    xy = rng.uniform(0, 40, size=(1, 12, 2, 3, 2))
+    two = Keypoints2D(xy, np.ones(xy.shape[:-1]), ("top",), ("a", "b"), NAMES, np.arange(12) / 30)
+    save_predictions(tmp_path / "predictions.csv", two, "top")
+    create_project(tmp_path / "one", cameras=["top"], keypoints=list(NAMES))
+    with pytest.warns(DataWarning, match=r"if 2 are there, name them \("):
+        import_keypoints(tmp_path / "one", "trot", [str(tmp_path / "predictions.csv")], fps=30)
+    create_project(
+        tmp_path / "two", cameras=["top"], keypoints=list(NAMES), individuals=["Ada", "Bo"]
+    )
+    import_keypoints(tmp_path / "two", "trot", [str(tmp_path / "predictions.csv")], fps=30)
+    back = load_keypoints_2d(tmp_path / "two" / "keypoints-2d" / "trot.h5")
+    np.testing.assert_allclose(back.xy, xy)
+
+
 def test_names_that_do_not_fit_are_told(project, seen, tmp_path):
     other = Keypoints2D(
         seen.xy, seen.likelihood, CAMERAS, ("animal",), ("nose", "tail", "ear"), seen.times
