@@ -124,6 +124,11 @@ def _told_plainly():
             raise
         # a KeyError prints its message in quotes
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        if isinstance(error, PermissionError) and error.filename:
+            text = (
+                f"{error.filename} may not be written or read here ({error.strerror}). Is its "
+                "folder read-only or somebody else's, or the file open in another program?"
+            )
         typer.secho(f"Error: {text}", fg="red", err=True)
         raise typer.Exit(NO_ANSWER if isinstance(error, DataError) else USAGE) from None
 

@@ -51,6 +51,7 @@ def import_calibration(
     sizes = _sizes(image_size)
     filmed = _video_sizes(videos)
     format, rig = load_any(source, format, units=units, image_sizes={**filmed, **sizes})
+    _check_told(rig, sizes, source)
     check_sizes(rig, filmed, source)
     unseen = [name for name in rig.names if name not in filmed]
     if videos is not None and unseen:
@@ -134,6 +135,21 @@ def _sizes(texts):
             ) from None
         sizes[name or None] = (width, height)
     return sizes
+
+
+def _check_told(rig, sizes, source):
+    """Refuse sizes that a calibration contradicts: they are for those that state none."""
+    if unknown := sorted({name for name in sizes if name} - set(rig.names)):
+        raise ValueError(
+            f"image_size names {', '.join(unknown)}; {source} has {', '.join(rig.names)}."
+        )
+    for camera in rig:
+        told, stated = (sizes.get(camera.name, sizes.get(None)), camera.intrinsics.image_size)
+        if told not in (None, stated):
+            raise ValueError(
+                f"image_size is {told[0]}x{told[1]} for {camera.name!r}; {source} itself is for "
+                f"{stated[0]}x{stated[1]}. Leave it out: a calibration holds for its own size."
+            )
 
 
 def _video_sizes(folder):

@@ -145,7 +145,7 @@ def calibrate_rig(
         for stale in (rejected, rejected.with_suffix(".covariance.h5")):
             stale.unlink(missing_ok=True)
     causes = [f for level in ("FAIL", "WARN") for f in verdict.findings if f.level == level]
-    said = "; ".join(f"{f.level} {f.name}: {f.found} {f.remedy}".strip() for f in causes)
+    said = "".join(f"\n  {f.level} {f.name}: {f.found} {f.remedy}".rstrip() for f in causes)
     errors = calibration.standard_errors
     table = tuple(
         {
@@ -163,7 +163,7 @@ def calibrate_rig(
         report,
         f"{verdict.level}: corners of boards kept out of the fit lie "
         f"{calibration.held_out_rms_px:.3f} px from where they should (RMS per coordinate). "
-        f"Wrote {target}.{note} {'' if failed else said}".strip(),
+        f"Wrote {target}.{note}{'' if failed else said}".strip(),
         table,
         {
             "calibration": str(target),
@@ -174,7 +174,7 @@ def calibrate_rig(
             "fixed_faults": [f.told(calibration.rig.units) for f in calibration.fixed_faults],
             "n_boards": int((calibration.detections.n_seen > 0).any(axis=0).sum()),
         },
-        f"The calibration cannot be believed. {said}" if failed else "",
+        f"The calibration cannot be believed.{said}" if failed else "",
     )
 
 

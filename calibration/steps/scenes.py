@@ -75,7 +75,7 @@ def place_cameras(
         for stale in (rejected, rejected.with_suffix(".covariance.h5")):
             stale.unlink(missing_ok=True)
     causes = [f for level in ("FAIL", "WARN") for f in verdict.findings if f.level == level]
-    said = "; ".join(f"{f.level} {f.name}: {f.found} {f.remedy}".strip() for f in causes)
+    said = "".join(f"\n  {f.level} {f.name}: {f.found} {f.remedy}".rstrip() for f in causes)
     table = []
     for i, camera in enumerate(placed.rig):
         used = placed.used[i]
@@ -96,10 +96,10 @@ def place_cameras(
     return Outcome(
         target,
         f"{verdict.level}: clicks are good to {placed.sigma_px:.2f} px. The world is that of "
-        f"{points}. Wrote {target}. {'' if failed else said}".strip(),
+        f"{points}. Wrote {target}.{'' if failed else said}".strip(),
         tuple(table),
         {"verdict": verdict.level, "sigma_px": placed.sigma_px, "calibration": str(target)},
-        f"The cameras' places cannot be believed. {said}" if failed else "",
+        f"The cameras' places cannot be believed.{said}" if failed else "",
     )
 
 

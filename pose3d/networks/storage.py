@@ -113,9 +113,11 @@ def load_networks(folder: Path) -> dict[str, PoseNetwork]:
         network = _load_network(path)
         networks |= dict.fromkeys(network.cameras, network)
     if not networks:
+        others = sorted(each.name for each in folder.parent.glob("*") if network_files(each))
+        trained = f"; trained are {', '.join(others)}" if others else ""
         raise FileNotFoundError(
-            f"There is no trained network in {folder}. Train one with train-network; the same "
-            "command goes on with a training that was interrupted."
+            f"There is no trained network in {folder}{trained}. Train one with train-network; the "
+            "same command goes on with a training that was interrupted."
         )
     return networks
 

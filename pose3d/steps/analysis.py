@@ -114,7 +114,7 @@ def analyze_recording(
         take.videos,
     )
     if path.is_file() and not restart and same_origin(read_origin(path), origin):
-        return _outcome(path, load_keypoints_2d(path), project.pcutoff, "was analysed before")
+        return _outcome(path, load_keypoints_2d(path), project.pcutoff, "were analysed before")
     parts = path.with_suffix(".parts")
     with only_one(path.with_name(f".{path.stem}.lock")):
         if restart:

@@ -43,10 +43,11 @@ def check_labels(
     labels = load_labels(project)
     wanted = [i for i, name in enumerate(labels.recordings) if recording in (None, name)]
     if not wanted:
-        held = ", ".join(sorted(set(labels.recordings))) or "none"
+        held = ", ".join(sorted(set(labels.recordings)))
         raise DataError(
-            f"{project.path} has no labels{f' of {recording!r}' if recording else ''}; there are "
-            f"labels of {held}. Bring some in with import-labels."
+            f"{project.path} has no labels{f' of {recording!r}' if recording else ''}"
+            f"{f'; there are labels of {held}' if held else ''}. Label frames with label-frames, "
+            "or bring labels in with import-labels."
         )
     labels = labels.at(np.array(wanted))
     sizes, rows = _look(project, labels, draw)

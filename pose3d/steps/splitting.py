@@ -59,6 +59,11 @@ def create_training_dataset(
         raise ValueError(f"shuffles is {shuffles}; expected at least 1.")
     project = Project.load(project)
     labels = single_animal_labels(project)
+    if not len(labels):
+        raise DataError(
+            f"{project.path} has no labels yet. Label frames with label-frames, or bring labels in "
+            "with import-labels."
+        )
     kept: tuple[str, ...] = ()
     if like is not None:
         kept = load_split(project.network_folder(like) / "split.json").test

@@ -345,6 +345,22 @@ def test_image_sizes_are_read_as_they_are_told(tmp_path):
         )
 
 
+def test_an_image_size_that_the_file_contradicts_is_not_passed_over(tmp_path):
+    save_as(rig_for("caliscope", 2), tmp_path / "camera_array.toml", "caliscope")
+    for told, said in (
+        ("800x600", "800x600 for 'cam_0'; .* itself is for 1280x1024"),
+        ("cam_1=800x600", "800x600 for 'cam_1'; "),
+        ("cam_7=1280x1024", "names cam_7; .* has cam_0, cam_1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            import_calibration(
+                tmp_path / "camera_array.toml", out=tmp_path / "a.toml", image_size=[told]
+            )
+    import_calibration(
+        tmp_path / "camera_array.toml", out=tmp_path / "a.toml", image_size=["1280x1024"]
+    )
+
+
 def test_an_intrinsics_of_no_distortion_is_written_with_zeros(tmp_path):
     lens = Intrinsics([[900, 0, 640], [0, 900, 512], [0, 0, 1]], [], (1280, 1024), "pinhole")
     rig = CameraRig((Camera("a", lens, np.zeros(3), np.zeros(3)),), "mm")

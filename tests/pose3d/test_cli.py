@@ -48,6 +48,7 @@ def measure(
         "usage": ValueError("threshold is 7; expected 0 to 1."),
         "file": FileNotFoundError("There is no video a.mp4."),
         "key": KeyError("No camera 'c'."),
+        "shut": PermissionError(13, "Permission denied", "/data/labels.csv"),
         "stop": KeyboardInterrupt(),
     }
     if fail in errors:
@@ -99,7 +100,15 @@ def test_lists_are_given_with_commas_or_one_by_one(run, given):
 
 @pytest.mark.parametrize(
     ("fail", "status"),
-    [("data", 3), ("verdict", 3), ("usage", 2), ("file", 2), ("key", 2), ("stop", 130)],
+    [
+        ("data", 3),
+        ("verdict", 3),
+        ("usage", 2),
+        ("file", 2),
+        ("key", 2),
+        ("shut", 2),
+        ("stop", 130),
+    ],
 )
 def test_the_exit_status_says_whether_the_data_or_the_call_is_at_fault(run, fail, status):
     assert run("trot", "--fail", fail).exit_code == status
@@ -109,6 +118,13 @@ def test_errors_are_one_message_without_a_traceback(run):
     done = run("trot", "--fail", "data")
     assert "Error: Cameras 'a' and 'b' share 0 frames; 5 are needed. Record." in done.output
     assert "Traceback" not in done.output
+
+
+def test_what_may_not_be_written_is_said_with_what_to_look_at(run):
+    done = run("trot", "--fail", "shut")
+    assert "/data/labels.csv may not be written or read here (Permission denied)" in done.output
+    assert "read-only" in done.output
+    assert "Errno" not in done.output
 
 
 def test_a_mistyped_verb_is_answered_with_the_nearest(run):

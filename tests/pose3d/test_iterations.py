@@ -78,6 +78,16 @@ def test_pictures_that_wait_for_labels_are_told(project):
     assert steps.merge_datasets(project, allow_unlabeled=True).figures["n_unlabelled"] == 1
 
 
+def test_without_labels_the_verbs_say_where_they_come_from(tmp_path):
+    steps.create_project(tmp_path / "new", cameras=["top"], keypoints=list(KEYPOINTS))
+    for verb in (steps.create_training_dataset, steps.check_labels):
+        with pytest.raises(
+            DataError, match=r"has no labels.*\. Label frames with label-frames, or"
+        ):
+            verb(tmp_path / "new")
+    assert not list((tmp_path / "new" / "training-datasets").glob("*"))
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_the_drawings_of_check_labels_are_nobody_s_images_to_label(project, plain):
     if plain:  # as DeepLabCut makes it, and the drawings in its own way

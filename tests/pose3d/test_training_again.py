@@ -253,7 +253,7 @@ def test_a_network_is_no_better_for_a_keypoint_that_it_never_learnt(project):
     assert f"{compared.figures['n_points']} points of keypoints that not all" in compared.summary
     with pytest.raises(DataError, match="Two trained networks are needed"):
         steps.compare_networks(project, names=["whole", "whole"])
-    with pytest.raises(FileNotFoundError, match="no trained network in .*other. Train one"):
+    with pytest.raises(FileNotFoundError, match="in .*other; trained are part, whole. Train"):
         steps.compare_networks(project, names=["whole", "other"])
     with pytest.raises(ValueError, match="network's name"):
         steps.compare_networks(project, names=["whole", "../whole"])
