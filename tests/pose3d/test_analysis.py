@@ -50,6 +50,15 @@ def prefetching():
     return [thread for thread in threading.enumerate() if thread.name == "pose3d-prefetch"]
 
 
+@pytest.fixture
+def listens_to_ctrl_c():
+    """Shells start what they run in the background deaf to it, and so these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_an_interrupted_analysis_ends_soon_and_leaves_no_thread(project, monkeypatch, at_once):
     monkeypatch.setattr(analysis, "CHUNK_FRAMES", 8)
