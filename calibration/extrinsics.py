@@ -230,7 +230,8 @@ def _contradiction(names, motions, refused, shared):
         f"Camera{'s' if len(rest) > 1 else ''} {_listed(rest)} cannot be placed: the board views "
         f"shared by {', '.join(texts)} fit no common motion between the cameras. Their pictures "
         "are not of the same moments, a camera moved during the recording, or the corners are "
-        "wrong. Check that equal frame numbers are equal moments, and record again."
+        "wrong. Check that equal frame numbers are equal moments, and record again; if each camera "
+        "filmed the board by itself, that is for its lens alone (lens_videos)."
     )
 
 

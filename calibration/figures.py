@@ -93,12 +93,23 @@ def plot_rig(
             showlegend=False,
         )  # fmt: skip
     figure.update_layout(
-        scene={"aspectmode": "data"}
-        | {f"{axis}axis_title": f"{axis}, {rig.units}" for axis in "xyz"},
+        scene=_one_scale(figure) | {f"{axis}axis_title": f"{axis}, {rig.units}" for axis in "xyz"},
         margin={"l": 0, "r": 0, "t": 30, "b": 0},
         height=600,
     )
     return figure
+
+
+def _one_scale(figure):
+    """Return axes to one scale, such that the first look holds all of it, names too."""
+    drawn = {axis: np.concatenate([trace[axis] for trace in figure.data]) for axis in "xyz"}
+    ends = np.array([[np.nanmin(drawn[axis]), np.nanmax(drawn[axis])] for axis in "xyz"])
+    ends += np.array([-0.12, 0.12]) * np.ptp(ends, axis=1).max()
+    lengths = np.ptp(ends, axis=1)
+    return {
+        "aspectmode": "manual",
+        "aspectratio": dict(zip("xyz", 1.2 * lengths / lengths.max(), strict=True)),
+    } | {f"{axis}axis_range": pair for axis, pair in zip("xyz", ends.tolist(), strict=True)}
 
 
 #: Corners drawn of each camera at most.

@@ -117,3 +117,18 @@ def test_the_normal_curve_is_what_good_residuals_follow():
     assert len(cameras) == 3
     for trace in cameras:
         assert np.abs(np.array(trace.y) - np.array(normal.y)).max() < 0.12
+
+
+def test_the_first_look_at_a_rig_holds_all_of_it_to_one_scale(rng):
+    rig = ring_rig(3, rng=rng)
+    figure = figures.plot_rig(rig)
+    scene = figure.layout.scene
+    for axis in "xyz":
+        drawn = np.concatenate([np.asarray(trace[axis], float) for trace in figure.data])
+        low, high = scene[f"{axis}axis"].range
+        assert low < np.nanmin(drawn)
+        assert high > np.nanmax(drawn)
+        assert scene.aspectratio[axis] <= 1.25  # longer sides reach beyond plotly's window
+    lengths = {axis: np.ptp(scene[f"{axis}axis"].range) for axis in "xyz"}
+    scales = [lengths[axis] / scene.aspectratio[axis] for axis in "xyz"]
+    np.testing.assert_allclose(scales, scales[0])
