@@ -18,9 +18,10 @@ COARSE = 8.0
 #: Share of the misfit that an explanation must leave at most.
 _LEFT = 0.4
 
-#: Misfit, px, above which nothing is explained: what fits that badly is no recording of these
+#: Misfit, px or as a share of the largest image's longer side (detectors err with the size of what
+#: they see), above which nothing is explained: what fits that badly is no recording of these
 #: cameras, or no keypoints.
-_FITS = 12.0
+_FITS, _FITS_SHARE = 12.0, 0.01
 
 
 def check_files(
@@ -87,7 +88,8 @@ def exchanged(seen, rig, whole) -> Iterator[Finding]:
         left = misfit(replace(seen, xy=xy), rig) / factor
         tried.append((left, "size", text, remedy))
     best = min(tried, key=lambda one: one[0])
-    if best[0] < min(_LEFT * whole, _FITS):
+    fits = max(_FITS, _FITS_SHARE * max(max(camera.intrinsics.image_size) for camera in rig))
+    if best[0] < min(_LEFT * whole, fits):
         yield Finding(
             "FAIL",
             best[1],

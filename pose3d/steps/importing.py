@@ -142,6 +142,14 @@ def _by_camera(files, cameras):
         name, equals, rest = text.partition("=")
         if equals and name in cameras:
             camera, source = name, Path(rest)
+            named = match_camera(source.stem if source.suffix else source.name, cameras)
+            if named not in (None, camera):
+                warnings.warn(
+                    f"{source} is given for camera {camera!r}, but its name speaks of {named!r}. "
+                    "See that the keypoints are of the right camera.",
+                    DataWarning,
+                    stacklevel=3,
+                )
         else:
             source = Path(text)
             camera = match_camera(source.stem if source.suffix else source.name, cameras)

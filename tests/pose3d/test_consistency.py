@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from calibration.errors import DataError
+from calibration.formats.exchange import load_any
 from calibration.rotations import rotation_matrices, rotation_vectors
 from calibration.synthetic import ring_rig
 from pose3d.consistency import check_recording
+from pose3d.formats.json_poses import BODY_25B, load_openpose
 from pose3d.keypoints import Keypoints2D
 from pose3d.mixups import check_files
 from pose3d.skeleton import Skeleton
@@ -117,6 +119,27 @@ def test_exchanged_scaled_and_mirrored_files_are_named(rng):
         assert words in finding.found
         assert finding.remedy
     assert check_files(seen, rig) is None
+
+
+def test_exchanged_files_of_a_poor_detector_are_no_camera_that_moved(data_folder):
+    """A person in images of 1920 px, found by OpenPose to 15 px: not a camera moved by 3 m."""
+    folder = data_folder / "pose2sim_single_person"
+    rig = load_any(folder / "calibration" / "Calib.qca.txt")[1]
+    views = [
+        load_openpose(
+            folder / "reference_2024" / "balancing" / "pose" / f"{name}_json",
+            camera=name, fps=60, names=BODY_25B,
+        )
+        for name in rig.names
+    ]  # fmt: skip
+    xy = np.concatenate([view.xy[:, :, :1] for view in views])
+    likelihood = np.concatenate([view.likelihood[:, :, :1] for view in views])
+    seen = Keypoints2D(xy, likelihood, rig.names, ("person",), BODY_25B, views[0].times)
+    assert check_files(seen, rig) is None
+    other = replace(seen, xy=xy[[1, 0, 2, 3]], likelihood=likelihood[[1, 0, 2, 3]])
+    found = check_recording(other, rig).verdict
+    assert found.level == "FAIL"
+    assert "'cam01' and 'cam02' are exchanged" in found.findings[0].found
 
 
 def test_nothing_to_compare_is_said(rng):

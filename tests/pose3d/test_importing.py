@@ -117,6 +117,14 @@ def test_a_folder_that_holds_a_file_for_each_camera_is_opened(project, seen, tmp
         import_keypoints(project, "trot", [str(tmp_path / "all of it")], overwrite=True)
 
 
+def test_a_file_that_is_named_after_another_camera_is_told(project, seen, tmp_path):
+    for camera in CAMERAS:
+        save_predictions(tmp_path / f"trot_{camera}.csv", seen, camera)
+    wrong = [f"left={tmp_path / 'trot_top.csv'}", f"top={tmp_path / 'trot_top.csv'}"]
+    with pytest.warns(DataWarning, match=r"for camera 'left', but its name speaks of 'top'"):
+        import_keypoints(project, "trot", wrong)
+
+
 def test_the_only_camera_s_file_need_not_bear_its_name(tmp_path, rng):
     xy = rng.uniform(0, 40, size=(1, 12, 2, 3, 2))
     two = Keypoints2D(xy, np.ones(xy.shape[:-1]), ("top",), ("a", "b"), NAMES, np.arange(12) / 30)
