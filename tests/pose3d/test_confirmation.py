@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibration import save_rig
-from calibration.errors import DataError
+from calibration.errors import DataError, DataWarning
 from calibration.synthetic import ring_rig
 from calibration.video import VideoWriter, write_image
 from pose3d import steps, triangulate
@@ -118,12 +118,16 @@ def test_a_network_learns_from_both(project):
         steps.train_network(project, pseudo_labels=True, **how)
     steps.triangulate_recording(project, "walk", trust_calibration=True)
     steps.extract_confirmed_frames(project, "walk", count=5)
-    trained = steps.train_network(project, pseudo_labels=True, **how)
+    with pytest.warns(DataWarning, match="No image is kept for testing"):
+        trained = steps.train_network(project, pseudo_labels=True, **how)
     assert trained.table[0]["images"] == 8
     assert trained.table[0]["pseudo_labeled"] == 20
     assert load_networks(project / "networks" / "network")
     steps.extract_confirmed_frames(project, "walk", count=6)
-    with pytest.raises(DataError, match="trained with other settings: pseudo_labels was"):
+    with (
+        pytest.warns(DataWarning, match="No image is kept for testing"),
+        pytest.raises(DataError, match="trained with other settings: pseudo_labels was"),
+    ):
         steps.train_network(project, pseudo_labels=True, **how)
 
 
